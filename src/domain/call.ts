@@ -1,0 +1,91 @@
+import type { ProviderName } from './account.ts'
+import type { Usage } from './usage.ts'
+
+export const PROTOCOLS = ['anthropic-messages'] as const
+export type ProtocolName = (typeof PROTOCOLS)[number]
+
+/**
+ * How a call ended, as its usage row says it.
+ * complete: the protocol's own end · client_left: the client closed first · upstream_cut: the answer stopped short ·
+ * upstream_error: an error event inside the answer · timed_out: a deadline passed · rejected: the upstream refused the
+ * request itself · failed: no account could answer · stopped: the daemon was told to stop and the grace ran out ·
+ * interrupted: the process died; found at the next start.
+ */
+export const OUTCOMES = [
+  'complete',
+  'client_left',
+  'upstream_cut',
+  'upstream_error',
+  'timed_out',
+  'rejected',
+  'failed',
+  'stopped',
+  'interrupted',
+] as const
+export type Outcome = (typeof OUTCOMES)[number]
+
+/** Who pays: the user's balance, or nobody (simple mode). */
+export type Payer = 'none' | 'balance'
+
+/** Whether every token kind that was used has a price. */
+export type PriceState = 'known' | 'partly_unknown' | 'unknown'
+
+/** One try of a call at one account. Times are milliseconds since the call arrived. */
+export interface Attempt {
+  accountId: string
+  startedMs: number
+  endedMs: number
+  /** HTTP status of the upstream's head; null if none came. */
+  status: number | null
+  /** The fault's reason; null for the attempt that answered. */
+  fault: string | null
+  message: string | null
+}
+
+/** Everything that is written about one admitted call, in one transaction with its debit. */
+export interface CallRecord {
+  /** Sorts by time. */
+  id: string
+  /** Unix ms of its admission; its price is that instant's. */
+  atMs: number
+  userId: string
+  keyId: string
+  groupId: string
+  /** The account that answered, or the last one tried. */
+  accountId: string
+  provider: ProviderName
+  protocol: ProtocolName
+  requestedModel: string
+  upstreamModel: string
+  /** Null if the answer named none. */
+  reportedModel: string | null
+  stream: boolean
+  outcome: Outcome
+  /** The HTTP status that the client got; 0 if it left before any. */
+  status: number
+  /** Machine word for what went wrong; null if nothing did. */
+  error: string | null
+  stopReason: string | null
+  usage: Usage
+  /** Output was counted from text, because the upstream had not reported it when the client left. */
+  estimated: boolean
+  priceState: PriceState
+  /** At list price. */
+  costNanoUsd: number
+  /** × multiplier; 0 where nobody pays. */
+  chargedNanoUsd: number
+  /** What upstreams reported for attempts that failed: the operator's cost, never the caller's. */
+  lostNanoUsd: number
+  multiplierMicro: number
+  payer: Payer
+  /** From arrival to admission. */
+  waitMs: number
+  /** From arrival to the first content; null if none came. */
+  firstTokenMs: number | null
+  /** From arrival to the end. */
+  durationMs: number
+  attempts: Attempt[]
+  upstreamRequestId: string | null
+  clientIp: string
+  userAgent: string | null
+}

@@ -1,0 +1,49 @@
+/**
+ * Every refusal that subgate itself makes, with the HTTP status a protocol uses for it unless its clients need another.
+ * A protocol's `renderError` may choose its own status (Anthropic: overloaded is 529).
+ */
+export const ERROR_STATUS = {
+  invalid_request: 400,
+  unauthenticated: 401,
+  insufficient_funds: 402,
+  forbidden: 403,
+  not_found: 404,
+  conflict: 409,
+  too_large: 413,
+  limited: 429,
+  internal: 500,
+  not_supported: 501,
+  overloaded: 503,
+  unavailable: 503,
+  timed_out: 504,
+} as const
+
+export type ErrorCode = keyof typeof ERROR_STATUS
+
+/** What a client or an operator may want to know beside the sentence. */
+export interface ErrorFacts {
+  /** How long the caller should wait before it tries again, in milliseconds. */
+  retryAfterMs?: number
+  /** `false` = trying again cannot help; clients that obey `x-should-retry` stop at once. */
+  shouldRetry?: boolean
+  /** The remedy, as a sentence of its own (shown by the command line under the error). */
+  hint?: string
+}
+
+/** An error with a code that callers may branch on and a message made for the reader. Whatever is not one of these is a bug. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode
+  readonly facts: ErrorFacts
+
+  constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
+    super(message)
+    this.name = 'GatewayError'
+    this.code = code
+    this.facts = facts
+  }
+}
+
+/** True if `error` is a GatewayError, of the given code if one is named. */
+export function isGatewayError(error: unknown, code?: ErrorCode): error is GatewayError {
+  return error instanceof GatewayError && (code === undefined || error.code === code)
+}

@@ -1,0 +1,31 @@
+/**
+ * Whose fault a failed attempt is, and therefore what to do next:
+ * request → tell the client · account → rest it, try another · upstream → try another · client → stop.
+ */
+export type Blame = 'request' | 'account' | 'upstream' | 'client'
+
+/** Kinds of faults that rest an account; each has its own durations in the provider's fault table. */
+export type RestKind = 'credential' | 'funds' | 'rate_limit' | 'overload'
+
+/** One failed attempt, as a value: `attempt` returns it, nobody throws it. */
+export interface UpstreamFault {
+  blame: Blame
+  /** A short machine word for records and logs, such as `rate_limit_error` or `connect_failed`. */
+  reason: string
+  /** The vendor's words if there were any, else ours. Never holds a credential. */
+  message: string
+  /** What kind of rest the account has earned; null = none. */
+  rest: RestKind | null
+  /** How long the vendor asked us to stay away, if it did. */
+  retryAfterMs: number | null
+  /** The account cannot work again until its operator acts (revoked, organisation disabled). */
+  disables: boolean
+  /** True if the upstream may already be working on the call, so that trying again could do it twice. */
+  mayBeRunning: boolean
+  /** Null if no head came. */
+  upstreamStatus: number | null
+  /** Lower-case names; empty if no head came. */
+  upstreamHeaders: Readonly<Record<string, string | string[] | undefined>>
+  /** The upstream's body as it came, to be relayed for blame `request`; null if there was none. */
+  upstreamBody: Uint8Array | null
+}

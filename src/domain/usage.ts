@@ -1,0 +1,36 @@
+/** Tokens of one call, each kind counted once: `inputTokens` are the uncached ones, `reasoningTokens` are part of `outputTokens`. */
+export interface Usage {
+  inputTokens: number
+  cacheWrite5mTokens: number
+  cacheWrite1hTokens: number
+  cacheReadTokens: number
+  outputTokens: number
+  reasoningTokens: number
+  /** Uses of a tool that the vendor bills per use. */
+  webSearchRequests: number
+}
+
+export const NO_USAGE: Readonly<Usage> = {
+  inputTokens: 0,
+  cacheWrite5mTokens: 0,
+  cacheWrite1hTokens: 0,
+  cacheReadTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  webSearchRequests: 0,
+}
+
+/** The names of all kinds, in the order of columns and reports. */
+export const USAGE_KINDS = Object.keys(NO_USAGE) as (keyof Usage)[]
+
+/** True if anything was reported at all. */
+export function hasUsage(usage: Usage): boolean {
+  return USAGE_KINDS.some((kind) => usage[kind] > 0)
+}
+
+/** Kind by kind. */
+export function addUsage(a: Usage, b: Usage): Usage {
+  const sum = { ...a }
+  for (const kind of USAGE_KINDS) sum[kind] += b[kind]
+  return sum
+}

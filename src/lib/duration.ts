@@ -1,0 +1,24 @@
+const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
+
+/** Reads `250ms`, `10s`, `5m`, `1h30m` or `30d` into milliseconds; null if it is none of these. */
+export function parseDuration(text: string): number | null {
+  if (!/^(\d+(\.\d+)?(ms|[smhdw]))+$/.test(text)) return null
+  let total = 0
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)) {
+    total += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]
+  }
+  return Number.isSafeInteger(total) ? total : null
+}
+
+/** `90000` → `1m30s`: at most two units, the largest first. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)}ms`
+  const parts: string[] = []
+  let rest = Math.round(ms / 1000) * 1000
+  for (const unit of ['d', 'h', 'm', 's'] as const) {
+    const amount = Math.floor(rest / UNIT_MS[unit])
+    rest %= UNIT_MS[unit]
+    if (amount > 0) parts.push(`${amount}${unit}`)
+  }
+  return parts.slice(0, 2).join('')
+}
