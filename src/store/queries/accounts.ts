@@ -1,0 +1,169 @@
+import type { Selectable } from 'kysely'
+import type { Account } from '../../domain/account.ts'
+import { GatewayError } from '../../domain/errors.ts'
+import type { AccountsTable } from '../schema.ts'
+import type { AccountStore, AddAccount, StoredAccount } from '../store.ts'
+import { announce, announceBy } from './changes.ts'
+import { type Db, fromJson, given, resolveRef, type Trx } from './db.ts'
+
+export async function findAccount(db: Db, ref: string): Promise<StoredAccount> {
+  return getAccount(db, await resolveRef(db, 'accounts', ref))
+}
+
+async function getAccount(db: Db, id: string): Promise<StoredAccount> {
+  const row = await db.selectFrom('accounts').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+  const groups = await db.selectFrom('group_accounts').select('group_id').where('account_id', '=', id).execute()
+  return toAccount(
+    row,
+    groups.map((group) => group.group_id),
+  )
+}
+
+export async function listAccounts(db: Db): Promise<StoredAccount[]> {
+  const rows = await db.selectFrom('accounts').selectAll().orderBy('name').execute()
+  const attachments = await db.selectFrom('group_accounts').selectAll().orderBy('group_id').execute()
+  const groupIds = Map.groupBy(attachments, (attachment) => attachment.account_id)
+  return rows.map((row) =>
+    toAccount(
+      row,
+      (groupIds.get(row.id) ?? []).map((attachment) => attachment.group_id),
+    ),
+  )
+}
+
+export async function addAccount(trx: Trx, input: AddAccount, atMs: number): Promise<StoredAccount> {
+  await requireFreeName(trx, input.name)
+  await trx
+    .insertInto('accounts')
+    .values({
+      id: input.id,
+      provider: input.provider,
+      name: input.name,
+      base_url: input.baseUrl,
+      status: 'active',
+      status_reason: null,
+      priority: input.priority,
+      weight: input.weight,
+      concurrency: input.concurrency,
+      models: JSON.stringify(input.models),
+      headers: JSON.stringify(input.headers),
+      expires_at_ms: input.expiresAtMs,
+      rest: null,
+      last4: input.last4,
+      sealed_credentials: input.sealedCredentials,
+      created_at_ms: atMs,
+    })
+    .execute()
+  await attachTo(trx, input.id, input.groupIds)
+  const { by, id, sealedCredentials: _, headers, ...detail } = input
+  await announceBy(trx, atMs, {
+    by,
+    action: 'account.add',
+    change: { kind: 'account', subject: id },
+    detail: { ...detail, headers: Object.keys(headers) },
+  })
+  return getAccount(trx, id)
+}
+
+export async function setAccount(
+  trx: Trx,
+  input: Parameters<AccountStore['set']>[0],
+  atMs: number,
+): Promise<StoredAccount> {
+  const { id, changes, by } = input
+  if (changes.name !== undefined) await requireFreeName(trx, changes.name, id)
+  const columns = given({
+    name: changes.name,
+    base_url: changes.baseUrl,
+    status: changes.status,
+    status_reason: changes.statusReason,
+    priority: changes.priority,
+    weight: changes.weight,
+    concurrency: changes.concurrency,
+    models: changes.models && JSON.stringify(changes.models),
+    headers: changes.headers && JSON.stringify(changes.headers),
+    expires_at_ms: changes.expiresAtMs,
+    last4: changes.last4,
+    sealed_credentials: changes.sealedCredentials,
+    // A new credential, or the operator's word that the account is fine, ends its rest.
+    rest: changes.sealedCredentials !== undefined || changes.status === 'active' ? null : undefined,
+  })
+  if (Object.keys(columns).length > 0) await trx.updateTable('accounts').set(columns).where('id', '=', id).execute()
+  if (changes.groupIds !== undefined) {
+    await trx.deleteFrom('group_accounts').where('account_id', '=', id).execute()
+    await attachTo(trx, id, changes.groupIds)
+  }
+  const { sealedCredentials, headers, ...rest } = changes
+  await announceBy(trx, atMs, {
+    by,
+    action: 'account.set',
+    change: { kind: 'account', subject: id },
+    detail: {
+      ...rest,
+      ...(headers && { headers: Object.keys(headers) }),
+      ...(sealedCredentials && { credentialsReplaced: true }),
+    },
+  })
+  return getAccount(trx, id)
+}
+
+export async function removeAccount(
+  trx: Trx,
+  input: Parameters<AccountStore['remove']>[0],
+  atMs: number,
+): Promise<void> {
+  const account = await getAccount(trx, input.id)
+  await trx.deleteFrom('group_accounts').where('account_id', '=', input.id).execute()
+  await trx.deleteFrom('accounts').where('id', '=', input.id).execute()
+  await announceBy(trx, atMs, {
+    by: input.by,
+    action: 'account.remove',
+    change: { kind: 'account', subject: input.id },
+    detail: { name: account.name, provider: account.provider },
+  })
+}
+
+export async function restAccount(trx: Trx, input: Parameters<AccountStore['rest']>[0]): Promise<void> {
+  await trx
+    .updateTable('accounts')
+    .set({
+      rest: input.rest && JSON.stringify(input.rest),
+      ...(input.disabledReason !== null && { status: 'disabled', status_reason: input.disabledReason }),
+    })
+    .where('id', '=', input.id)
+    .execute()
+  await announce(trx, { kind: 'account', subject: input.id })
+}
+
+async function attachTo(trx: Trx, accountId: string, groupIds: string[]): Promise<void> {
+  for (const groupId of groupIds) {
+    await trx.insertInto('group_accounts').values({ group_id: groupId, account_id: accountId }).execute()
+  }
+}
+
+async function requireFreeName(trx: Trx, name: string, exceptId?: string): Promise<void> {
+  const taken = await trx.selectFrom('accounts').select('id').where('name', '=', name).executeTakeFirst()
+  if (taken && taken.id !== exceptId) throw new GatewayError('conflict', `there is already an account '${name}'`)
+}
+
+function toAccount(row: Selectable<AccountsTable>, groupIds: string[]): StoredAccount {
+  return {
+    id: row.id,
+    provider: row.provider as Account['provider'],
+    name: row.name,
+    baseUrl: row.base_url,
+    status: row.status as Account['status'],
+    statusReason: row.status_reason,
+    priority: row.priority,
+    weight: row.weight,
+    concurrency: row.concurrency,
+    models: fromJson(row.models),
+    headers: fromJson(row.headers),
+    expiresAtMs: row.expires_at_ms,
+    rest: row.rest === null ? null : fromJson(row.rest),
+    last4: row.last4,
+    sealedCredentials: row.sealed_credentials,
+    groupIds,
+    createdAtMs: row.created_at_ms,
+  }
+}

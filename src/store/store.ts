@@ -1,0 +1,288 @@
+import type { Account, AccountStatus, ProviderName, Rest } from '../domain/account.ts'
+import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
+import type { CallRecord } from '../domain/call.ts'
+import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
+import type { PriceRow } from '../domain/price.ts'
+import type { Usage } from '../domain/usage.ts'
+import type { User, UserRole, UserStatus } from '../domain/user.ts'
+
+/**
+ * What outlives the process. Reads, and named write operations (plain data in, plain data out), each one transaction.
+ * Every method may throw `unavailable` (the database is locked, full, broken or gone). Operators' writes also leave an
+ * audit row and a change in the revision feed.
+ *
+ * `find(ref)` takes an id, a unique prefix of one, or a unique name or e-mail; it throws `not_found`, or `conflict`
+ * when several fit.
+ */
+export interface Store extends AsyncDisposable {
+  users: UserStore
+  keys: KeyStore
+  groups: GroupStore
+  accounts: AccountStore
+  usage: UsageStore
+  ledger: LedgerStore
+  prices: PriceStore
+  audit: {
+    /** The newest so many, oldest first. */
+    last(count: number): Promise<AuditEntry[]>
+  }
+  secrets: SecretStore
+  /** Calls back within 250 ms of a change by any process, with what changed; `null` = anything may have. Returns the way to stop. */
+  onRevision(listener: (changes: Change[] | null) => void): () => void
+  /** Resolves if the store answers. */
+  ping(): Promise<void>
+}
+
+/** Who does something, as ledger and audit log name it: `cli:alice`, `gateway`. */
+export type Actor = string
+
+/** Pages by key, never by offset: rows after `after`, in order. */
+export interface Page {
+  after?: string | undefined
+  limit: number
+}
+
+export interface Change {
+  kind: 'user' | 'key' | 'group' | 'account' | 'price'
+  subject: string
+}
+
+export interface UserStore {
+  find(ref: string): Promise<User>
+  list(page: Page): Promise<User[]>
+  /** Throws `conflict` if the e-mail is taken. A starting balance becomes a ledger entry. */
+  add(input: AddUser): Promise<User>
+  set(input: { id: string; changes: UserChanges; by: Actor }): Promise<User>
+  /** Moves the balance by a ledger entry; a negative amount takes away. */
+  credit(input: { id: string; amountNanoUsd: number; note: string | null; by: Actor }): Promise<User>
+}
+
+export interface AddUser {
+  email: string
+  name: string | null
+  role: UserRole
+  balanceNanoUsd: number
+  concurrency: number | null
+  by: Actor
+}
+
+export interface UserChanges {
+  email?: string
+  name?: string | null
+  role?: UserRole
+  status?: UserStatus
+  concurrency?: number | null
+}
+
+export interface KeyStore {
+  find(ref: string): Promise<ApiKey>
+  list(page: Page & { userId?: string | undefined }): Promise<ApiKey[]>
+  /** Everything that identifies a caller; null if no key has this hash. */
+  callerOf(hash: string): Promise<StoredCaller | null>
+  /** Throws `conflict` if the key is already known, and `forbidden` if the group is exclusive and the user not attached. */
+  add(input: AddKey): Promise<ApiKey>
+  set(input: { id: string; changes: KeyChanges; by: Actor }): Promise<ApiKey>
+}
+
+export interface AddKey extends Omit<ApiKey, 'id' | 'status' | 'spentNanoUsd' | 'createdAtMs'> {
+  /** Hex of HMAC-SHA-256 under the secret `api_key_hash`. */
+  hash: string
+  by: Actor
+}
+
+export type KeyChanges = Partial<Omit<ApiKey, 'id' | 'userId' | 'spentNanoUsd' | 'createdAtMs' | 'status'>> & {
+  hash?: string
+  status?: KeyStatus
+}
+
+/** A key with its user, its group, and the user's standing in the group. */
+export interface StoredCaller {
+  key: ApiKey
+  user: User
+  group: Group
+  member: GroupMember | null
+}
+
+export interface GroupStore {
+  find(ref: string): Promise<Group>
+  list(): Promise<Group[]>
+  members(id: string): Promise<GroupMember[]>
+  add(input: AddGroup): Promise<Group>
+  set(input: { id: string; changes: Partial<Omit<AddGroup, 'by' | 'accountIds'>>; by: Actor }): Promise<Group>
+  attachAccount(input: { id: string; accountId: string; by: Actor }): Promise<void>
+  detachAccount(input: { id: string; accountId: string; by: Actor }): Promise<void>
+  attachUser(input: { id: string; userId: string; multiplierMicro: number | null; by: Actor }): Promise<void>
+  detachUser(input: { id: string; userId: string; by: Actor }): Promise<void>
+}
+
+export interface AddGroup {
+  name: string
+  multiplierMicro: number | null
+  exclusive: boolean
+  whenClientLeaves: WhenClientLeaves | null
+  accountIds: string[]
+  by: Actor
+}
+
+/** An account with the groups that it is attached to and its sealed credentials. */
+export interface StoredAccount extends Account {
+  groupIds: string[]
+  sealedCredentials: string
+}
+
+export interface AccountStore {
+  find(ref: string): Promise<StoredAccount>
+  list(): Promise<StoredAccount[]>
+  /** Throws `conflict` if the name is taken. The id is the caller's, because the credentials are sealed for it. */
+  add(input: AddAccount): Promise<StoredAccount>
+  set(input: { id: string; changes: AccountChanges; by: Actor }): Promise<StoredAccount>
+  /** Usage rows keep the removed account's id. */
+  remove(input: { id: string; by: Actor }): Promise<void>
+  /** Written by the gateway: puts the account out of service for a time (null: back in), or disables it. */
+  rest(input: { id: string; rest: Rest | null; disabledReason: string | null }): Promise<void>
+}
+
+export interface AddAccount {
+  id: string
+  provider: ProviderName
+  name: string
+  baseUrl: string
+  priority: number
+  weight: number
+  concurrency: number | null
+  models: string[]
+  headers: Record<string, string>
+  expiresAtMs: number | null
+  last4: string
+  sealedCredentials: string
+  groupIds: string[]
+  by: Actor
+}
+
+export type AccountChanges = Partial<Omit<AddAccount, 'id' | 'provider' | 'by'>> & {
+  status?: AccountStatus
+  statusReason?: string | null
+}
+
+/** How a durable record was made durable. */
+export type Recorded = 'committed' | 'spilled'
+
+export interface UsageStore {
+  /**
+   * Writes a call's usage, its debit and its roll-ups in one transaction, together with all calls that end while the
+   * last one commits. Idempotent by call id. Resolves once it is durable: committed, or after `chargeWaitMs` spilled
+   * to a file that is replayed when the store is back. Rejects with `unavailable` if neither worked: the record is lost.
+   */
+  record(record: CallRecord, journaled: boolean): Promise<Recorded>
+  /** Notes a call that is still running, so that a killed process leaves a trace of it. Written by the way; never rejects. */
+  journal(record: CallRecord): void
+  /** At start: turns what a dead process left in the journal into usage rows with outcome `interrupted`. Returns their ids. */
+  closeInterrupted(input: { processId: string | null }): Promise<string[]>
+  /** Throws `not_found`. */
+  show(callId: string): Promise<StoredCall>
+  /** By the time of their end, oldest first. */
+  tail(filter: UsageFilter & TailPosition): Promise<StoredCall[]>
+  /** By call id, oldest first. */
+  list(filter: UsageFilter & Page): Promise<StoredCall[]>
+  report(input: { filter: UsageFilter; by: ReportDimension }): Promise<ReportRow[]>
+  /** Deletes rows of calls admitted before a time; a closing row per roll-up cell keeps the proof. Returns how many. */
+  prune(input: { beforeMs: number; by: Actor }): Promise<number>
+  /** Ledger = balances = usage = roll-ups, in one consistent view. */
+  verify(): Promise<Verification>
+}
+
+/** `last`: the newest so many. `after`: those that ended after it (its time, then its id). */
+export type TailPosition = { last: number } | { after: { endedAtMs: number; id: string }; limit: number }
+
+export interface StoredCall extends CallRecord {
+  endedAtMs: number
+}
+
+/** All conditions hold together; times are of the call's admission, `toMs` exclusive. */
+export interface UsageFilter {
+  fromMs?: number | undefined
+  toMs?: number | undefined
+  userId?: string | undefined
+  keyId?: string | undefined
+  groupId?: string | undefined
+  accountId?: string | undefined
+  model?: string | undefined
+}
+
+export const REPORT_DIMENSIONS = ['user', 'key', 'account', 'group', 'model', 'provider', 'outcome', 'period'] as const
+export type ReportDimension = (typeof REPORT_DIMENSIONS)[number]
+
+/** Totals of one value of the dimension (for `period`: the start of 15 minutes, as text). */
+export interface ReportRow {
+  value: string
+  requests: number
+  /** Calls that did not end `complete` and were not left by the client. */
+  errors: number
+  usage: Usage
+  costNanoUsd: number
+  chargedNanoUsd: number
+  lostNanoUsd: number
+  estimated: number
+  unpriced: number
+  /** Calls per bucket of HISTOGRAM_BOUNDS_MS. */
+  durations: number[]
+  firstTokens: number[]
+}
+
+export interface Verification {
+  /** Each a sentence that names what does not add up; empty = proved. */
+  problems: string[]
+  users: number
+  calls: number
+  ledgerEntries: number
+}
+
+export const LEDGER_KINDS = ['charge', 'credit', 'adjust'] as const
+
+export interface LedgerEntry {
+  id: string
+  userId: string
+  atMs: number
+  kind: (typeof LEDGER_KINDS)[number]
+  amountNanoUsd: number
+  balanceAfterNanoUsd: number
+  callId: string | null
+  actor: Actor | null
+  note: string | null
+}
+
+export interface LedgerStore {
+  list(page: Page & { userId: string }): Promise<LedgerEntry[]>
+  /** In one view: the balance, and which of the named calls it already includes. */
+  standing(input: { userId: string; keyId: string; callIds: string[] }): Promise<Standing>
+}
+
+export interface Standing {
+  balanceNanoUsd: number
+  keySpentNanoUsd: number
+  /** Those of the asked calls that are already in both numbers. */
+  recordedCallIds: string[]
+}
+
+export interface PriceStore {
+  /** The operator's own rows. */
+  list(): Promise<PriceRow[]>
+  /** Adds rows, or replaces those of the same provider, model and day. */
+  set(input: { rows: PriceRow[]; by: Actor }): Promise<void>
+}
+
+export interface AuditEntry {
+  id: string
+  atMs: number
+  actor: Actor
+  action: string
+  subject: string
+  detail: Record<string, unknown>
+}
+
+export interface SecretStore {
+  /** The sealed value, or null. */
+  get(name: string): Promise<string | null>
+  /** Keeps what is there already; returns what is kept. */
+  putIfAbsent(input: { name: string; sealed: string }): Promise<string>
+}

@@ -1,0 +1,56 @@
+import * as accounts from './queries/accounts.ts'
+import type { Trx } from './queries/db.ts'
+import * as groups from './queries/groups.ts'
+import * as keys from './queries/keys.ts'
+import { setPrices } from './queries/prices.ts'
+import { recordCalls } from './queries/record.ts'
+import { putSecretIfAbsent } from './queries/secrets.ts'
+import * as usage from './queries/usage.ts'
+import * as users from './queries/users.ts'
+
+/**
+ * Every write, by name: plain data in, plain data out, each run in one transaction of its own. The names and their JSON
+ * are what travels to the writer thread. Made once per connection, because `usage.record` keeps its compiled statements.
+ */
+export function writeOperations() {
+  return {
+    'users.add': users.addUser,
+    'users.set': users.setUser,
+    'users.credit': users.creditUser,
+    'keys.add': keys.addKey,
+    'keys.set': keys.setKey,
+    'groups.add': groups.addGroup,
+    'groups.set': groups.setGroup,
+    'groups.attachAccount': groups.attachAccount,
+    'groups.detachAccount': groups.detachAccount,
+    'groups.attachUser': groups.attachUser,
+    'groups.detachUser': groups.detachUser,
+    'accounts.add': accounts.addAccount,
+    'accounts.set': accounts.setAccount,
+    'accounts.remove': accounts.removeAccount,
+    'accounts.rest': accounts.restAccount,
+    'usage.record': recordCalls(),
+    'usage.journal': usage.journalCalls,
+    'usage.closeInterrupted': usage.closeInterrupted,
+    'usage.prune': usage.pruneUsage,
+    'prices.set': setPrices,
+    'secrets.putIfAbsent': putSecretIfAbsent,
+  } satisfies Record<string, (trx: Trx, input: never, atMs: number) => Promise<unknown>>
+}
+
+export type WriteOperations = ReturnType<typeof writeOperations>
+export type WriteName = keyof WriteOperations
+export type WriteInput<Name extends WriteName> = Parameters<WriteOperations[Name]>[1]
+export type WriteOutput<Name extends WriteName> = Awaited<ReturnType<WriteOperations[Name]>>
+
+/** Runs a write by its name. */
+export function runWrite<Name extends WriteName>(
+  operations: WriteOperations,
+  trx: Trx,
+  name: Name,
+  input: WriteInput<Name>,
+  atMs: number,
+): Promise<WriteOutput<Name>> {
+  const operation = operations[name] as (trx: Trx, input: WriteInput<Name>, atMs: number) => Promise<WriteOutput<Name>>
+  return operation(trx, input, atMs)
+}
