@@ -1,0 +1,135 @@
+import type { Refusal } from '../domain/limit.ts'
+
+/**
+ * What may be lost on restart: slots, lines, bindings, balances as they are spent. `memory` serves one process.
+ * Everything that takes or gives a slot is one step, so that no two processes can ever hold the same one.
+ */
+export interface LiveState extends AsyncDisposable {
+  /** One step: user's and key's slot, the bound or best account with its slot, and the reservation; or a place in line. Idempotent by call id. */
+  admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding>
+  /** Waits for a ticket's turn. Refused when the call's deadline passes; an abort gives the ticket back and rejects with the signal's reason. */
+  await(ticket: Ticket, signal: AbortSignal): Promise<Admission | Refused>
+  /** Gives the account's slot back and takes one at another account; the call keeps its other slots and its arrival number. */
+  move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused>
+  /** A running call turned out to cost more than was reserved for it. */
+  raise(admission: Admission, reservedNanoUsd: number): void
+  /** The upstream call has ended: gives back slots and reservation, debits, and wakes tickets that now fit. Idempotent. */
+  settle(admission: Admission, end: Settlement): Promise<void>
+  /** What `admit` answered that it does not know, or a newer truth from the store. */
+  seed(standing: SeededStanding): Promise<void>
+  /** The user's balance has changed in the store: the next call has to seed it again. */
+  forget(userId: string): Promise<void>
+  /** The call ids that a new standing may or may not include: those of the caller that are admitted and not settled. */
+  unsettled(userId: string): Promise<string[]>
+  /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. */
+  rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<void>
+  /** True if `subject` did this less than `limit` times in the last minute, which counts as once more. */
+  countPerMinute(subject: string, limit: number): Promise<boolean>
+  admissions(): Promise<AdmissionView[]>
+  tickets(): Promise<TicketView[]>
+  bindings(): Promise<BindingView[]>
+  /** Runs `work` if nobody else holds the lock, else returns null at once. The lock falls after `ttlMs` if its holder dies. */
+  withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null>
+}
+
+/** An account that may take the call. The order of a list is the order of preference. */
+export interface RankedCandidate {
+  accountId: string
+  /** Null = no limit. */
+  concurrency: number | null
+}
+
+export interface AdmitRequest {
+  callId: string
+  userId: string
+  keyId: string
+  /** Null = no limit; 0 = none allowed. */
+  userConcurrency: number | null
+  keyConcurrency: number | null
+  /** At least one. */
+  candidates: RankedCandidate[]
+  /** The conversation, if one is known: its account is waited for and kept. */
+  session: { key: string; ttlMs: number; waitMs: number; line: number } | null
+  /** Places in each line beyond its limit. */
+  lineExtra: number
+  /** Unix ms by which the call must have all that it needs. */
+  deadlineMs: number
+  /** The user's balance less what is reserved must be above 0. */
+  needsBalance: boolean
+  /** What the key may spend in its lifetime, in nano-USD; null = no limit. */
+  quotaNanoUsd: number | null
+  reservedNanoUsd: number
+}
+
+/** What a running call holds. */
+export interface Admission {
+  kind: 'admission'
+  callId: string
+  accountId: string
+  /** The account was the session's own. */
+  bound: boolean
+}
+
+/** A place in line: one number for all that the call needs, all or nothing. */
+export interface Ticket {
+  kind: 'ticket'
+  callId: string
+  /** Arrival number; lower goes first. */
+  number: number
+}
+
+export interface Refused {
+  kind: 'refused'
+  refusal: Refusal
+}
+
+/** The caller's balance or spending must be seeded first. */
+export interface UnknownStanding {
+  kind: 'unknown'
+}
+
+export interface Settlement {
+  /** Taken from the user's balance. */
+  debitNanoUsd: number
+  /** Counted against the key's quota. */
+  spentNanoUsd: number
+  /** The account answered well: the session's binding to it holds. */
+  confirmsBinding: boolean
+}
+
+/** A caller's money as the store has it. */
+export interface SeededStanding {
+  userId: string
+  keyId: string
+  balanceNanoUsd: number
+  keySpentNanoUsd: number
+  /** Admitted calls whose charge is already in both numbers. */
+  recordedCallIds: string[]
+}
+
+export interface AdmissionView {
+  callId: string
+  userId: string
+  keyId: string
+  accountId: string
+  /** Unix ms. */
+  sinceMs: number
+}
+
+export interface TicketView {
+  callId: string
+  number: number
+  userId: string
+  keyId: string
+  /** The accounts that it waits for. */
+  accountIds: string[]
+  sinceMs: number
+  /** How often a later arrival was served first. */
+  passes: number
+}
+
+export interface BindingView {
+  sessionKey: string
+  accountId: string
+  expiresAtMs: number
+}
