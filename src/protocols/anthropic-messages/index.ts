@@ -1,0 +1,19 @@
+import type { Protocol } from '../protocol.ts'
+import { renderMessagesError, renderMessagesStreamError } from './errors.ts'
+import { renderMessagesModel, renderMessagesModels } from './models.ts'
+import { parseMessages } from './parse.ts'
+import { messagesMeter } from './usage.ts'
+
+const PING = Buffer.from('event: ping\ndata: {"type": "ping"}\n\n')
+
+/** Anthropic's Messages API: Claude Code and the Anthropic SDKs. */
+export const anthropicMessages: Protocol = {
+  name: 'anthropic-messages',
+  parse: parseMessages,
+  usageMeter: messagesMeter,
+  keepAlive: () => PING,
+  renderError: renderMessagesError,
+  renderStreamError: renderMessagesStreamError,
+  renderModels: renderMessagesModels,
+  renderModel: renderMessagesModel,
+}

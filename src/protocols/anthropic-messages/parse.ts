@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto'
+import { GatewayError } from '../../domain/errors.ts'
+import { JsonScanError, scanTopLevel } from '../../lib/json-scan.ts'
+import type { CallFacts, Headers } from '../protocol.ts'
+
+const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_tokens', 'metadata', 'system', 'messages'])
+
+/** A longer model name is not one. */
+const MODEL_CHARACTERS_MAX = 256
+/** A longer session signal is hashed like any other, but nobody sends one. */
+const SESSION_CHARACTERS_MAX = 512
+
+/** Claude Code's first system block: it changes with every release and so tells nothing about the conversation. */
+const ATTRIBUTION = 'x-anthropic-billing-header:'
+
+/** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
+export function parseMessages(headers: Headers, body: Buffer): CallFacts {
+  const keys = scanned(body)
+  const model = jsonOf(keys, 'model')
+  if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARACTERS_MAX) {
+    throw new GatewayError('invalid_request', `model: must be a text of 1 to ${MODEL_CHARACTERS_MAX} characters`)
+  }
+  const stream = jsonOf(keys, 'stream')
+  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+    throw new GatewayError('invalid_request', 'stream: must be true or false')
+  }
+  const maxTokens = jsonOf(keys, 'max_tokens')
+  return {
+    requestedModel: model,
+    stream: stream === true,
+    maxOutputTokens: typeof maxTokens === 'number' && maxTokens >= 0 ? maxTokens : null,
+    conversation: () => sessionSignal(headers, keys) ?? firstWords(keys),
+  }
+}
+
+function scanned(body: Buffer): ReadonlyMap<string, Buffer> {
+  try {
+    return scanTopLevel(body, ROUTING_KEYS)
+  } catch (error) {
+    if (error instanceof JsonScanError) throw new GatewayError('invalid_request', `the request body ${error.message}`)
+    throw error
+  }
+}
+
+/** Undefined if the key is absent. Throws `invalid_request` if its value is not JSON. */
+function jsonOf(keys: ReadonlyMap<string, Buffer>, name: string): unknown {
+  const raw = keys.get(name)
+  if (!raw) return undefined
+  try {
+    return JSON.parse(raw.toString('utf8'))
+  } catch {
+    throw new GatewayError('invalid_request', `${name}: is not valid JSON`)
+  }
+}
+
+/** protocols.md 5: the client's header, then `metadata.user_id` in its JSON form, its older form, or as it is. */
+function sessionSignal(headers: Headers, keys: ReadonlyMap<string, Buffer>): string | null {
+  const header = headers['x-claude-code-session-id'] ?? headers['x-session-affinity']
+  if (typeof header === 'string' && isSignal(header)) return header
+  const metadata = jsonOrNull(keys, 'metadata') as { user_id?: unknown } | null
+  const userId = metadata?.user_id
+  if (typeof userId !== 'string') return null
+  const found = sessionOfUserId(userId)
+  return isSignal(found) ? found : null
+}
+
+function sessionOfUserId(userId: string): string {
+  if (userId.startsWith('{')) {
+    try {
+      const { session_id: session } = JSON.parse(userId) as { session_id?: unknown }
+      if (typeof session === 'string') return session
+    } catch {}
+  }
+  return /_session_([0-9a-f-]+)$/i.exec(userId)?.[1] ?? userId
+}
+
+function isSignal(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  return text.length > 0 && text.length <= SESSION_CHARACTERS_MAX && !/[\u0000-\u001f\u007f]/.test(text)
+}
+
+/** A hash of system text and first user text: the same on every turn (tools and cache marks change, these do not). */
+function firstWords(keys: ReadonlyMap<string, Buffer>): string | null {
+  const messages = jsonOrNull(keys, 'messages')
+  if (!Array.isArray(messages)) return null
+  const first = messages.find((message) => message?.role === 'user')
+  if (!first) return null
+  const system = textsOf(jsonOrNull(keys, 'system')).filter((text) => !text.startsWith(ATTRIBUTION))
+  return createHash('sha256')
+    .update(JSON.stringify([system, textsOf(first.content)]))
+    .digest('base64url')
+}
+
+function textsOf(content: unknown): string[] {
+  if (typeof content === 'string') return [content]
+  if (!Array.isArray(content)) return []
+  return content.flatMap((block) => (block?.type === 'text' && typeof block.text === 'string' ? [block.text] : []))
+}
+
+function jsonOrNull(keys: ReadonlyMap<string, Buffer>, name: string): unknown {
+  try {
+    return jsonOf(keys, name) ?? null
+  } catch {
+    return null
+  }
+}

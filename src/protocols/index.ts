@@ -1,0 +1,8 @@
+import type { ProtocolName } from '../domain/call.ts'
+import { anthropicMessages } from './anthropic-messages/index.ts'
+import type { Protocol } from './protocol.ts'
+
+/** Every wire format that clients may speak. */
+export const protocols: Record<ProtocolName, Protocol> = {
+  'anthropic-messages': anthropicMessages,
+}

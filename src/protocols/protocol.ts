@@ -1,0 +1,73 @@
+import type { ProtocolName } from '../domain/call.ts'
+import type { GatewayError } from '../domain/errors.ts'
+import type { Usage } from '../domain/usage.ts'
+import type { SseEvent } from './sse.ts'
+
+/** Request headers as node:http gives them: lower-case names. */
+export type Headers = Readonly<Record<string, string | string[] | undefined>>
+
+/** A wire format that clients speak. */
+export interface Protocol {
+  readonly name: ProtocolName
+  /** What routing needs to know of a request. Throws `invalid_request`. */
+  parse(headers: Headers, body: Buffer): CallFacts
+  /** A meter for one answer: a stream of events, or one JSON body. */
+  usageMeter(stream: boolean): UsageMeter
+  /** Bytes that mean nothing to a client and show that the stream lives; only between whole events. */
+  keepAlive(): Buffer
+  /** An error of ours before anything was sent. */
+  renderError(error: GatewayError, callId: string): RenderedError
+  /** An error of ours inside a stream whose head is out: the protocol's error event. */
+  renderStreamError(error: GatewayError, callId: string): Buffer
+  /** A model list, or one page of it as the query (with its `?`, or empty) asks. */
+  renderModels(models: ServedModel[], query: string): Buffer
+  renderModel(model: ServedModel): Buffer
+}
+
+/** A model that a caller can be served. */
+export interface ServedModel {
+  id: string
+  displayName: string | null
+  /** RFC 3339; null = unknown. */
+  createdAt: string | null
+}
+
+export interface RenderedError {
+  status: number
+  /** Beside content-type and content-length. */
+  headers: Record<string, string>
+  body: Buffer
+}
+
+export interface CallFacts {
+  requestedModel: string
+  /** The client asked for a stream. */
+  stream: boolean
+  maxOutputTokens: number | null
+  /** What identifies the conversation: a signal of the client's, else derived from its first words. Costs some work, so only on demand. */
+  conversation(): string | null
+}
+
+/** Reads usage from an answer's bytes as they pass and never changes them. */
+export interface UsageMeter {
+  /** Takes the next bytes; of a stream only whole events. Returns where in them the terminal event begins, or -1. */
+  read(bytes: Buffer): number
+  /** The body ended. For a JSON answer that is its terminal event. */
+  end(): void
+  readonly reading: MeterReading
+}
+
+export interface MeterReading {
+  usage: Usage
+  /** The model that the answer names. */
+  reportedModel: string | null
+  stopReason: string | null
+  /** The first event with content has passed, after which an account can no longer be exchanged unseen. */
+  contentSeen: boolean
+  /** Bytes of generated text so far, for an estimate where output is reported only at the end. */
+  textBytes: number
+  /** The protocol's own end, or an error in the answer. */
+  ended: 'complete' | 'error' | null
+  /** The error event, or an error body inside a 200. */
+  error: SseEvent | null
+}

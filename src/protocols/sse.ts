@@ -1,0 +1,125 @@
+/** A server-sent event: its name (`message` where none is given) and its data lines joined. */
+export interface SseEvent {
+  name: string
+  data: string
+}
+
+/** A longer event is taken for a broken upstream. */
+const EVENT_BYTES_MAX = 64 * 1024 * 1024
+
+const LF = 0x0a
+const CR = 0x0d
+const BLANK_LINE = Buffer.from('\n\n')
+
+/** An event grew beyond what one may have. */
+export class EventTooLarge extends Error {}
+
+/**
+ * Cuts a byte stream at event boundaries, in whatever pieces it comes: gives back only whole events, as the same bytes in
+ * the same order, and keeps a partial event until its rest is there. Line ends may be LF, CRLF or CR.
+ */
+export class SseSplitter {
+  #partial: Buffer[] = []
+  #partialBytes = 0
+  /** The next byte begins a line; a line end there makes the blank line that ends an event. */
+  #atLineStart = true
+  /** The last byte was a CR, which may be half of a CRLF: 'blank' if it ended an empty line. */
+  #pendingCr: 'blank' | 'line' | null = null
+
+  /** True if bytes of an unfinished event are held. */
+  get holdsPartial(): boolean {
+    return this.#partialBytes > 0
+  }
+
+  /** Takes the next bytes and returns the events that they complete (several in one buffer), or null. Throws EventTooLarge. */
+  push(chunk: Buffer): Buffer | null {
+    const boundary = this.#pendingCr || chunk.includes(CR) ? this.#scanWithCr(chunk) : this.#scan(chunk)
+    if (boundary < 0) {
+      this.#keep(chunk)
+      return null
+    }
+    const whole = chunk.subarray(0, boundary)
+    const events = this.#partialBytes === 0 ? whole : Buffer.concat([...this.#partial, whole])
+    this.#partial = []
+    this.#partialBytes = 0
+    if (boundary < chunk.length) this.#keep(chunk.subarray(boundary))
+    return events
+  }
+
+  /** What is left when the stream ends: an event without its blank line. */
+  rest(): Buffer | null {
+    if (this.#partialBytes === 0) return null
+    const rest = Buffer.concat(this.#partial)
+    this.#partial = []
+    this.#partialBytes = 0
+    return rest
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#partial.push(bytes)
+    this.#partialBytes += bytes.length
+    if (this.#partialBytes > EVENT_BYTES_MAX) throw new EventTooLarge()
+  }
+
+  /** Behind the last blank line in `chunk`, or -1: the usual case, with LF only, by native searches. */
+  #scan(chunk: Buffer): number {
+    const blank = chunk.lastIndexOf(BLANK_LINE)
+    const boundary = blank >= 0 ? blank + 2 : this.#atLineStart && chunk[0] === LF ? 1 : -1
+    this.#atLineStart = chunk[chunk.length - 1] === LF
+    return boundary
+  }
+
+  #scanWithCr(chunk: Buffer): number {
+    let boundary = -1
+    let i = 0
+    let atLineStart = this.#atLineStart
+    if (this.#pendingCr && chunk.length > 0) {
+      if (chunk[0] === LF) i = 1
+      if (this.#pendingCr === 'blank') boundary = i
+      atLineStart = true
+      this.#pendingCr = null
+    }
+    while (i < chunk.length) {
+      const byte = chunk[i++] as number
+      if (byte !== LF && byte !== CR) {
+        atLineStart = false
+        continue
+      }
+      if (byte === CR && i === chunk.length) {
+        this.#pendingCr = atLineStart ? 'blank' : 'line'
+        break
+      }
+      if (byte === CR && chunk[i] === LF) i++
+      if (atLineStart) boundary = i
+      atLineStart = true
+    }
+    this.#atLineStart = atLineStart
+    return boundary
+  }
+}
+
+/** The events of a piece of text, in order: line ends may be LF, CRLF or CR; comments and fields that nobody needs are skipped. */
+export function* readEvents(text: string): Generator<SseEvent & { start: number }> {
+  const lines = /(.*?)(\r\n|\r|\n|$)/gsy
+  let name = ''
+  let data: string[] = []
+  let start = 0
+  for (const match of text.matchAll(lines)) {
+    const [whole, line = ''] = match
+    const after = match.index + whole.length
+    if (line === '') {
+      if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start }
+      name = ''
+      data = []
+      start = after
+    } else {
+      const colon = line.indexOf(':')
+      const field = colon < 0 ? line : line.slice(0, colon)
+      const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+      if (field === 'event') name = value
+      else if (field === 'data') data.push(value)
+    }
+    if (after >= text.length) break
+  }
+  if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start }
+}

@@ -1,0 +1,26 @@
+import type { Provider } from '../provider.ts'
+import { anthropicFault, anthropicStreamFault } from './faults.ts'
+import { anthropicRequest } from './request.ts'
+
+export const anthropic: Provider = {
+  name: 'anthropic',
+  title: 'Anthropic',
+  defaultBaseUrl: 'https://api.anthropic.com',
+  environment: { apiKey: 'ANTHROPIC_API_KEY', baseUrl: 'ANTHROPIC_BASE_URL' },
+  defaultModels: ['claude-*'],
+  speaks: () => ['anthropic-messages'],
+  request: anthropicRequest,
+  readFault: anthropicFault,
+  readStreamFault: anthropicStreamFault,
+  readModels(body) {
+    const { data } = JSON.parse(body.toString('utf8')) as {
+      data: { id: string; display_name?: string; created_at?: string }[]
+    }
+    return data.map((model) => ({
+      id: String(model.id),
+      displayName: model.display_name ?? null,
+      createdAt: model.created_at ?? null,
+    }))
+  },
+  requestIdHeader: 'request-id',
+}
