@@ -1,0 +1,148 @@
+import { join } from 'node:path'
+import type { Config } from '../config/load.ts'
+import { networks } from '../config/schema.ts'
+import { GatewayError } from '../domain/errors.ts'
+import { BillingGuard } from '../gateway/billing-guard.ts'
+import { Counters } from '../gateway/counters.ts'
+import { Directory } from '../gateway/directory.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { ModelLists } from '../gateway/list-models.ts'
+import { RunningCalls } from '../gateway/running-calls.ts'
+import { systemClock, systemTimer } from '../lib/clock.ts'
+import { newId } from '../lib/id.ts'
+import type { Logger } from '../lib/log.ts'
+import { Ticker } from '../lib/ticker.ts'
+import { MemoryLiveState } from '../live/memory.ts'
+import { openSecrets } from '../operations/workspace.ts'
+import { builtInPrices } from '../pricing/open.ts'
+import { priceList } from '../pricing/price-list.ts'
+import { AdminSocket } from '../server/admin.ts'
+import { GatewayServer } from '../server/server.ts'
+import { openStore } from '../store/open.ts'
+import { lockDataDir } from '../store/sqlite.ts'
+import { UpstreamClient } from '../upstream/client.ts'
+import { VERSION } from '../version.ts'
+
+/** A running gateway. */
+export interface Daemon extends AsyncDisposable {
+  /** `http://127.0.0.1:8080` */
+  url: string
+  gateway: Gateway
+  /** Takes over a new configuration; returns the keys whose new values need a restart. */
+  reload(config: Config): string[]
+  /** Takes no new calls and resolves when the running ones are over, at most the shutdown grace later. */
+  drain(): Promise<void>
+}
+
+/**
+ * Puts a gateway together from its configuration and starts it. Throws with the remedy if the configuration, the store,
+ * the master key or the address do not allow it.
+ */
+export async function startDaemon(config: Config, log: Logger): Promise<Daemon> {
+  requireSafeListening(config)
+  await using parts = new AsyncDisposableStack()
+  parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
+  const clock = systemClock
+  const store = parts.use(await openStore(config, 'daemon', { id: newId('prs'), clock, log }))
+  const secrets = await openSecrets(config, store)
+  const interrupted = await store.usage.closeInterrupted({ processId: null })
+  if (interrupted.length > 0)
+    log.warn({ calls: interrupted }, 'calls were interrupted when the gateway was last killed')
+
+  const ticker = parts.use(new Ticker(clock))
+  const builtIn = builtInPrices()
+  const gateway: Gateway = {
+    config,
+    trustedProxies: networks(config.server.trustedProxies),
+    prices: priceList(builtIn, await store.prices.list()),
+    clock,
+    random: Math.random,
+    ticker,
+    log,
+    store,
+    hashKey: secrets.hashKey,
+    live: parts.use(new MemoryLiveState(clock, systemTimer)),
+    upstream: parts.use(
+      new UpstreamClient({ rules: () => gateway.config.urls, connectTimeoutMs: config.gateway.connectTimeoutMs }),
+    ),
+    directory: parts.use(new Directory({ store, openCredentials: secrets.openCredentials, log, clock })),
+    guard: new BillingGuard(() => gateway.config.guard, clock),
+    running: new RunningCalls(ticker),
+    counters: new Counters(),
+    models: new ModelLists(),
+  }
+  await gateway.directory.start()
+  gateway.directory.onChange(async (changes) => {
+    for (const change of changes ?? []) if (change.kind === 'user') void gateway.live.forget(change.subject)
+    if (changes === null || changes.some((change) => change.kind === 'price')) {
+      gateway.prices = priceList(builtIn, await store.prices.list())
+    }
+  })
+
+  const server = parts.use(new GatewayServer(gateway))
+  const port = await server.listen(config.server.host, config.server.port)
+  const url = `http://${config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host}:${port}`
+  const admin = parts.use(
+    new AdminSocket(gateway, { version: VERSION, startedAtMs: clock(), listening: url }, config.adminSocket),
+  )
+  await admin.listen()
+
+  const running = parts.move()
+  return {
+    url,
+    gateway,
+    reload(next) {
+      const fixed = keysThatNeedRestart(config, next)
+      gateway.config = withFixedKeys(config, next)
+      gateway.trustedProxies = networks(next.server.trustedProxies)
+      gateway.upstream.reload()
+      log.level = next.log.level
+      return fixed
+    },
+    drain: () => server.drain(gateway.config.gateway.shutdownGraceMs),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}
+
+/** Simple mode bills nobody: it serves only this machine unless the operator confirms that more is meant. */
+function requireSafeListening(config: Config): void {
+  const { host } = config.server
+  const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.')
+  if (config.runMode !== 'simple' || isLoopback || config.simpleModeConfirm) return
+  throw new GatewayError(
+    'forbidden',
+    `simple mode gives unbilled access to whoever holds a key, and ${host} is not only this machine`,
+    {
+      hint: 'Set SIMPLE_MODE_CONFIRM=true if that is what you want, listen on 127.0.0.1, or use run_mode: saas.',
+    },
+  )
+}
+
+/** What only a restart can change: where things are, and what has been opened with its value. */
+const FIXED_KEYS: [string, (config: Config) => unknown][] = [
+  ['run_mode', (config) => config.runMode],
+  ['data_dir', (config) => config.dataDir],
+  ['master_key_file', (config) => config.masterKeyFile],
+  ['server.host', (config) => config.server.host],
+  ['server.port', (config) => config.server.port],
+  ['server.max_connections', (config) => config.server.maxConnections],
+  ['gateway.connect_timeout', (config) => config.gateway.connectTimeoutMs],
+  ['log.format', (config) => config.log.format],
+  ['admin.socket', (config) => config.adminSocket],
+]
+
+function keysThatNeedRestart(before: Config, after: Config): string[] {
+  return FIXED_KEYS.filter(([, read]) => read(before) !== read(after)).map(([key]) => key)
+}
+
+function withFixedKeys(before: Config, after: Config): Config {
+  const { runMode, dataDir, masterKeyFile, masterKey, adminSocket } = before
+  const { host, port, maxConnections } = before.server
+  const { connectTimeoutMs } = before.gateway
+  return {
+    ...after,
+    ...{ runMode, dataDir, masterKeyFile, masterKey, adminSocket },
+    server: { ...after.server, host, port, maxConnections },
+    gateway: { ...after.gateway, connectTimeoutMs },
+  }
+}

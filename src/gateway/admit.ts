@@ -1,0 +1,203 @@
+import { GatewayError } from '../domain/errors.ts'
+import type { Refusal } from '../domain/limit.ts'
+import { formatUsd } from '../domain/money.ts'
+import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
+import { AdmittedCall } from './admitted-call.ts'
+import type { Call } from './call.ts'
+import { nobodyCan, rank, type Wish } from './choose.ts'
+import type { ClientAnswer } from './client-answer.ts'
+import type { ServingAccount } from './directory.ts'
+import type { Gateway } from './gateway.ts'
+
+/**
+ * One step of live state takes all that a call needs: the user's and the key's slot, an account with its slot, and the
+ * right to spend. Where a slot is missing the call waits in line for it. Throws the refusal, which says whose limit it
+ * was and until when, or why no account can serve the call.
+ */
+export async function admit(gateway: Gateway, call: Call, client: ClientAnswer): Promise<AdmittedCall> {
+  if (gateway.running.draining) throw shuttingDown()
+  gateway.guard.check()
+  requireAllowedModel(gateway, call)
+  const ranked = requireCandidates(gateway, call)
+  const request = admitRequest(gateway, call, ranked)
+  let answer = await gateway.live.admit(request)
+  if (answer.kind === 'unknown') {
+    await seedStanding(gateway, call)
+    answer = await gateway.live.admit(request)
+  }
+  if (answer.kind === 'unknown') throw new Error('live state does not know what it was just told')
+  const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
+  return new AdmittedCall(gateway, call, client, takenOrThrow(admission, call))
+}
+
+/** Exchanges the account of an admitted call for one that has not been tried. Returns false if there is none; throws if none comes free in time. */
+export async function moveOn(
+  gateway: Gateway,
+  running: AdmittedCall,
+  client: ClientAnswer,
+  isUntried: (serving: ServingAccount) => boolean,
+): Promise<boolean> {
+  const { call } = running
+  const ranked = candidatesFor(gateway, call).filter(isUntried)
+  if (ranked.length === 0) return false
+  const answer = await gateway.live.move(running.admission, ranked.map(asCandidate))
+  const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
+  running.moveTo(takenOrThrow(admission, call))
+  return true
+}
+
+/** Waits for the ticket's turn, and looks again at who could serve it whenever accounts change. */
+async function waitInLine(
+  gateway: Gateway,
+  call: Call,
+  client: ClientAnswer,
+  ticket: Ticket,
+  isUntried: (serving: ServingAccount) => boolean,
+): Promise<Admission | Refused> {
+  const giveUp = new AbortController()
+  const waiting = { stop: () => giveUp.abort(shuttingDown()) }
+  gateway.running.addWaiting(waiting)
+  client.onLeave(() => giveUp.abort(new GatewayError('unavailable', 'the client closed its connection')))
+  const stopListening = gateway.directory.onChange(() => {
+    const ranked = candidatesFor(gateway, call).filter(isUntried)
+    // With nobody left it waits on: somebody may wake before its time is over.
+    if (ranked.length > 0) void gateway.live.rerank(ticket, ranked.map(asCandidate))
+  })
+  const startedAt = performance.now()
+  try {
+    return await gateway.live.await(ticket, giveUp.signal)
+  } finally {
+    stopListening()
+    gateway.running.deleteWaiting(waiting)
+    if (call.timing) call.timing.elsewhereMs += performance.now() - startedAt
+  }
+}
+
+function shuttingDown(): GatewayError {
+  return new GatewayError('unavailable', 'the gateway is shutting down', { retryAfterMs: 2000 })
+}
+
+/** Accounts of the caller's group that could take the call now, best first. */
+export function candidatesFor(gateway: Gateway, call: Call): ServingAccount[] {
+  return rank(gateway.directory.accountsOf(call.caller.group.id), wishOf(gateway, call), gateway.random)
+}
+
+/** The same; throws why there is none. */
+export function requireCandidates(gateway: Gateway, call: Call): ServingAccount[] {
+  const { group } = call.caller
+  const ranked = candidatesFor(gateway, call)
+  if (ranked.length === 0) throw nobodyCan(gateway.directory.accountsOf(group.id), wishOf(gateway, call), group.name)
+  return ranked
+}
+
+function wishOf(gateway: Gateway, call: Call): Wish {
+  return { protocol: call.protocol.name, model: call.facts.requestedModel, nowMs: gateway.clock() }
+}
+
+function admitRequest(gateway: Gateway, call: Call, ranked: ServingAccount[]): AdmitRequest {
+  const { key, user } = call.caller
+  const limits = gateway.config.gateway
+  return {
+    callId: call.id,
+    userId: user.id,
+    keyId: key.id,
+    userConcurrency: user.concurrency,
+    keyConcurrency: key.concurrency,
+    candidates: ranked.map(asCandidate),
+    session: sessionOf(gateway, call, ranked),
+    lineExtra: limits.lineExtra,
+    deadlineMs: call.arrivedMs + limits.waitMs,
+    needsBalance: gateway.config.runMode === 'saas' && multiplierOf(gateway, call) > 0,
+    quotaNanoUsd: key.quotaNanoUsd,
+    reservedNanoUsd: 0,
+  }
+}
+
+/** With one account there is nothing to keep a conversation at, and its signal need not be worked out. */
+function sessionOf(gateway: Gateway, call: Call, ranked: ServingAccount[]): AdmitRequest['session'] {
+  const conversation = ranked.length > 1 ? call.facts.conversation() : null
+  if (conversation === null) return null
+  const { bindingTtlMs, stickyWaitMs, stickyLine } = gateway.config.gateway
+  const key = `${call.caller.key.id} ${call.protocol.name} ${conversation}`
+  return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
+}
+
+/** The caller's multiplier, or the default. */
+export function multiplierOf(gateway: Gateway, call: Call): number {
+  return call.caller.multiplierMicro ?? gateway.config.defaults.multiplierMicro
+}
+
+/** Throws `forbidden` if the key may not use the model, or the operator refuses models without a price. */
+export function requireAllowedModel(gateway: Gateway, call: Call): void {
+  const model = call.facts.requestedModel
+  if (!call.caller.mayAsk(model)) {
+    throw new GatewayError('forbidden', `this API key may not use the model '${model}'`, { shouldRetry: false })
+  }
+  if (gateway.config.unknownPrice === 'record') return
+  const accounts = gateway.directory.accountsOf(call.caller.group.id)
+  const priced = accounts.some(({ provider }) => gateway.prices.find(provider.name, model, gateway.clock()))
+  if (!priced && accounts.length > 0) {
+    throw new GatewayError(
+      'forbidden',
+      `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`,
+      {
+        shouldRetry: false,
+      },
+    )
+  }
+}
+
+async function seedStanding(gateway: Gateway, call: Call): Promise<void> {
+  const { key, user } = call.caller
+  const callIds = await gateway.live.unsettled(user.id)
+  const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, callIds })
+  await gateway.live.seed({ userId: user.id, keyId: key.id, ...standing })
+}
+
+function takenOrThrow(answer: Admission | Refused, call: Call): Admission {
+  if (answer.kind === 'admission') return answer
+  throw refusalError(answer.refusal, call)
+}
+
+const OWNER: Record<Refusal['subject'], string> = {
+  user: 'this user',
+  key: 'this API key',
+  account: 'the upstream account',
+}
+
+/** Whose limit it was, what it is, and what may help. */
+function refusalError(refusal: Refusal, call: Call): GatewayError {
+  const owner = OWNER[refusal.subject]
+  switch (refusal.metric) {
+    case 'balance':
+      return new GatewayError(
+        'insufficient_funds',
+        `the balance of ${call.caller.user.email} is used up (${formatUsd(refusal.limit)}): ask the operator of this gateway for credit`,
+        { shouldRetry: false },
+      )
+    case 'quota':
+      return new GatewayError(
+        'insufficient_funds',
+        `${owner} has spent its quota of ${formatUsd(refusal.limit)}: ask the operator of this gateway to raise it`,
+        { shouldRetry: false },
+      )
+    case 'concurrent': {
+      if (refusal.limit === 0)
+        return new GatewayError('forbidden', `${owner} may run no calls at all`, { shouldRetry: false })
+      const many = `${refusal.limit} call${refusal.limit === 1 ? '' : 's'} at a time`
+      const why =
+        refusal.reason === 'line_full'
+          ? `${owner} may run ${many}, and its waiting line is full`
+          : `${owner} may run ${many}, and none of them ended while this one waited`
+      return new GatewayError(
+        'limited',
+        why,
+        refusal.retryAfterMs === null ? {} : { retryAfterMs: refusal.retryAfterMs },
+      )
+    }
+  }
+}
+
+function asCandidate({ account }: ServingAccount): RankedCandidate {
+  return { accountId: account.id, concurrency: account.concurrency }
+}

@@ -1,0 +1,45 @@
+import type { GoodAnswer } from './attempt.ts'
+import type { Call, Timing } from './call.ts'
+import type { Gateway } from './gateway.ts'
+
+/**
+ * What of an upstream's answer headers goes on to the client. Vendors' rate-limit headers do not: they describe the
+ * account, not the caller.
+ */
+const PASSED: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-language',
+  'cache-control',
+  'request-id',
+  'x-request-id',
+  'retry-after',
+  'x-should-retry',
+])
+
+/** Status and headers (names and values in turn) of an upstream's answer as the client gets them. */
+export function answerHead(gateway: Gateway, call: Call, answer: GoodAnswer): { status: number; headers: string[] } {
+  const { head } = answer
+  return { status: head.status, headers: passedHeaders(gateway, head.headers, timingHeader(call.timing)) }
+}
+
+function timingHeader(timing: Timing | null): string[] {
+  if (!timing) return []
+  const ownMs = performance.now() - timing.startedAt - timing.elsewhereMs
+  return ['server-timing', `gateway;dur=${ownMs.toFixed(3)}`]
+}
+
+export function passedHeaders(
+  gateway: Gateway,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  own: string[] = [],
+): string[] {
+  const { add, remove } = gateway.config.answerHeaders
+  const passed = own
+  for (const name in headers) {
+    if ((!PASSED.has(name) && !add.includes(name)) || remove.includes(name)) continue
+    const value = headers[name]
+    if (typeof value === 'string') passed.push(name, value)
+    else if (value) for (const one of value) passed.push(name, one)
+  }
+  return passed
+}

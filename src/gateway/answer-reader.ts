@@ -1,0 +1,64 @@
+import type { MeterReading, Protocol, UsageMeter } from '../protocols/protocol.ts'
+import { SseSplitter } from '../protocols/sse.ts'
+
+/**
+ * Reads one upstream answer as it comes: cuts a stream at its events, meters it, and tells apart what may go to the
+ * client at once and what must wait until the call is charged (the terminal event and all after it; of a JSON body the
+ * last piece). The bytes themselves are never changed.
+ */
+export class AnswerReader {
+  readonly #meter: UsageMeter
+  readonly #splitter: SseSplitter | null
+  /** May go out now, in order. */
+  ready: Buffer[] = []
+  /** Goes out after the charge. */
+  held: Buffer[] = []
+  /** Bytes in `ready` and `held`. */
+  bytes = 0
+
+  constructor(protocol: Protocol, streams: boolean) {
+    this.#meter = protocol.usageMeter(streams)
+    this.#splitter = streams ? new SseSplitter() : null
+  }
+
+  get streams(): boolean {
+    return this.#splitter !== null
+  }
+
+  get reading(): MeterReading {
+    return this.#meter.reading
+  }
+
+  /** Takes the next bytes. Throws EventTooLarge. */
+  push(chunk: Buffer): void {
+    this.bytes += chunk.length
+    if (this.#splitter) {
+      const events = this.#splitter.push(chunk)
+      if (events) this.#passEvents(events)
+      return
+    }
+    this.#meter.read(chunk)
+    this.ready.push(...this.held)
+    this.held = [chunk]
+  }
+
+  /** The body has ended. An event that lacks its blank line counts if it is the terminal one; any other is torn and dropped. */
+  end(): void {
+    const rest = this.#splitter?.rest()
+    if (rest && this.reading.ended === null && this.#meter.read(rest) >= 0) this.held.push(rest)
+    this.#meter.end()
+  }
+
+  #passEvents(events: Buffer): void {
+    if (this.reading.ended !== null) {
+      this.held.push(events)
+      return
+    }
+    const terminal = this.#meter.read(events)
+    if (terminal < 0) this.ready.push(events)
+    else {
+      if (terminal > 0) this.ready.push(events.subarray(0, terminal))
+      this.held.push(events.subarray(terminal))
+    }
+  }
+}

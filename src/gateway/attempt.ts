@@ -1,0 +1,226 @@
+import type { UpstreamFault } from '../domain/fault.ts'
+import { hasUsage, type Usage } from '../domain/usage.ts'
+import { EventTooLarge } from '../protocols/sse.ts'
+import type { Operation, Provider, ResponseHead, UpstreamRequest } from '../providers/provider.ts'
+import { collectBody, isFailure, type UpstreamExchange, type UpstreamFailure } from '../upstream/client.ts'
+import { AnswerReader } from './answer-reader.ts'
+import type { Call } from './call.ts'
+import type { ServingAccount } from './directory.ts'
+import type { Gateway } from './gateway.ts'
+
+/** Of an error body, to be classified and perhaps relayed. */
+const ERROR_BYTES_MAX = 1024 * 1024
+/** A JSON answer is held whole up to this, so that a cut can still become an error or a failover; a larger one is relayed as it comes. */
+const HELD_ANSWER_BYTES_MAX = 1024 * 1024
+
+/** An upstream answer that is good as far as can be seen; what has been read of it waits in its reader. */
+export interface GoodAnswer {
+  exchange: UpstreamExchange
+  head: ResponseHead
+  reader: AnswerReader
+  /** The body has ended already. */
+  whole: boolean
+}
+
+/** A fault comes with what its upstream reported to have used before it failed, if anything. */
+export type AttemptResult = { answer: GoodAnswer } | { fault: UpstreamFault; used: Usage | null }
+
+/** Why an attempt or a relay was stopped from outside. */
+export type StopReason = 'client_left' | 'stopped'
+
+export interface AttemptLimits {
+  /** Unix ms by which a stream's head and first content must be there, or a whole JSON answer. */
+  deadlineMs: number
+  /** Is given the way to stop the attempt. */
+  onStart(stop: (reason: StopReason) => void): void
+}
+
+/**
+ * One try of a call at one account. Returns a good answer or a fault; throws only bugs. A connection that the upstream
+ * closed just as we wrote to it is nobody's fault: the same account is asked once more.
+ */
+export async function attempt(
+  gateway: Gateway,
+  call: Call,
+  serving: ServingAccount,
+  operation: Operation,
+  limits: AttemptLimits,
+): Promise<AttemptResult> {
+  const request = openRequest(call, serving, operation)
+  if ('fault' in request) return request
+  const once = () => new Try(gateway, call, serving.provider, limits).run(request)
+  const result = await once()
+  return 'fault' in result && result.fault.reason === STALE_CONNECTION ? once() : result
+}
+
+const STALE_CONNECTION = 'stale_connection'
+
+function openRequest(
+  call: Call,
+  serving: ServingAccount,
+  operation: Operation,
+): UpstreamRequest | { fault: UpstreamFault; used: null } {
+  const { provider, account } = serving
+  try {
+    const forwarded = { headers: call.headers, query: call.query }
+    return provider.request(operation, forwarded, account, serving.credentials(), call.body)
+  } catch {
+    return {
+      used: null,
+      fault: {
+        ...ourFault(`the credentials of account '${account.name}' cannot be opened with this master key`),
+        ...UNSEALABLE,
+      },
+    }
+  }
+}
+
+class Try {
+  readonly #gateway: Gateway
+  readonly #call: Call
+  readonly #provider: Provider
+  readonly #limits: AttemptLimits
+  /** Why it was cut short, if it was. */
+  #stopped: StopReason | 'timed_out' | null = null
+
+  constructor(gateway: Gateway, call: Call, provider: Provider, limits: AttemptLimits) {
+    this.#gateway = gateway
+    this.#call = call
+    this.#provider = provider
+    this.#limits = limits
+  }
+
+  async run(request: UpstreamRequest): Promise<AttemptResult> {
+    const exchange = this.#gateway.upstream.send(request)
+    const stop = (reason: StopReason | 'timed_out') => {
+      this.#stopped ??= reason
+      exchange.cancel(reason)
+    }
+    this.#limits.onStart(stop)
+    const unwatch = this.#gateway.ticker.watch((now) => {
+      if (now >= this.#limits.deadlineMs) stop('timed_out')
+    })
+    const result = await this.#read(exchange)
+    unwatch()
+    if ('fault' in result) exchange.cancel('not good')
+    return result
+  }
+
+  async #read(exchange: UpstreamExchange): Promise<AttemptResult> {
+    const head = await exchange.head
+    if (isFailure(head)) return { fault: this.#faultOf(head, 'no head'), used: null }
+    if (head.status < 200 || head.status >= 300) {
+      const { body, failure } = await collectBody(exchange, ERROR_BYTES_MAX)
+      const fault = this.#stopped && failure ? this.#faultOf(failure, 'head') : this.#provider.readFault(head, body)
+      return { fault, used: null }
+    }
+    const streams = String(head.headers['content-type'] ?? '').includes('text/event-stream')
+    const answer = { exchange, head, reader: new AnswerReader(this.#call.protocol, streams), whole: false }
+    const failure = await this.#readUntilGood(answer)
+    if (failure) return { fault: this.#faultOf(failure, 'head'), used: usedBy(answer) }
+    return this.#judge(answer)
+  }
+
+  /** Reads on until it is clear enough that the answer is good: a stream's first content, or a JSON body's end. */
+  #readUntilGood(answer: GoodAnswer): Promise<UpstreamFailure | null> {
+    const { exchange, reader } = answer
+    const { promise, resolve } = Promise.withResolvers<UpstreamFailure | null>()
+    const holdUntilMs = this.#gateway.clock() + this.#gateway.config.gateway.preambleHoldMs
+    const unwatch = this.#gateway.ticker.watch((now) => {
+      if (reader.streams && reader.bytes > 0 && now >= holdUntilMs) done(null)
+    })
+    const done = (failure: UpstreamFailure | null) => {
+      unwatch()
+      exchange.detach()
+      resolve(failure)
+    }
+    exchange.attach({
+      data(chunk) {
+        try {
+          reader.push(chunk)
+        } catch (error) {
+          if (!(error instanceof EventTooLarge)) throw error
+          done({ kind: 'invalid', message: 'an event of the stream is too large', reused: exchange.reused })
+          return
+        }
+        const { contentSeen, ended } = reader.reading
+        if (reader.streams ? contentSeen || ended : reader.bytes > HELD_ANSWER_BYTES_MAX) done(null)
+      },
+      end() {
+        answer.whole = true
+        reader.end()
+        done(null)
+      },
+      fail: done,
+    })
+    return promise
+  }
+
+  /** A 200 may still be an error, or no answer at all. */
+  #judge(answer: GoodAnswer): AttemptResult {
+    const { head, reader, whole } = answer
+    const { ended, error, contentSeen } = reader.reading
+    if (ended === 'error' && error) return { fault: this.#provider.readStreamFault(error), used: usedBy(answer) }
+    const empty = whole && ended === null && !(reader.streams && contentSeen)
+    if (!empty) return { answer }
+    return {
+      fault: this.#provider.readFault(head, Buffer.concat([...reader.ready, ...reader.held])),
+      used: usedBy(answer),
+    }
+  }
+
+  /** A broken exchange as a fault: ours to time, the client's to leave, else the upstream's. */
+  #faultOf(failure: UpstreamFailure, after: 'no head' | 'head'): UpstreamFault {
+    switch (this.#stopped) {
+      case 'client_left':
+        return { ...ourFault('the client closed its connection'), blame: 'client', reason: 'client_left', rest: null }
+      case 'stopped':
+        return { ...ourFault('the gateway is shutting down'), blame: 'client', reason: 'stopped', rest: null }
+      case 'timed_out': {
+        const { stream } = this.#call.facts
+        const message = stream ? 'the upstream did not begin to answer in time' : 'the upstream did not answer in time'
+        // A non-stream call may be generating still: nobody else is asked to do it again.
+        return { ...ourFault(message), reason: 'timed_out', mayBeRunning: !stream }
+      }
+      default: {
+        const stale = after === 'no head' && failure.kind === 'reset' && failure.reused
+        const reason = stale ? STALE_CONNECTION : REASONS[failure.kind]
+        return { ...ourFault(failure.message), reason, rest: failure.kind === 'refused' ? null : 'overload' }
+      }
+    }
+  }
+}
+
+const REASONS: Record<UpstreamFailure['kind'], string> = {
+  refused: 'address_refused',
+  connect: 'connect_failed',
+  reset: 'connection_reset',
+  invalid: 'invalid_answer',
+  cancelled: 'cancelled',
+}
+
+const UNSEALABLE: Pick<UpstreamFault, 'blame' | 'reason' | 'rest'> = {
+  blame: 'account',
+  reason: 'credentials_unreadable',
+  rest: 'credential',
+}
+
+function usedBy({ reader }: GoodAnswer): Usage | null {
+  return hasUsage(reader.reading.usage) ? reader.reading.usage : null
+}
+
+/** A fault that no upstream has put into words. */
+function ourFault(message: string): UpstreamFault {
+  return {
+    blame: 'upstream',
+    reason: 'failed',
+    message,
+    rest: 'overload',
+    retryAfterMs: null,
+    disables: false,
+    mayBeRunning: false,
+    upstreamStatus: null,
+    upstreamHeaders: {},
+    upstreamBody: null,
+  }
+}

@@ -1,0 +1,31 @@
+import type { WhenClientLeaves } from '../domain/group.ts'
+import type { CallFacts, Headers, Protocol } from '../protocols/protocol.ts'
+import type { Caller } from './directory.ts'
+
+/** One client request, read and understood as far as routing needs. */
+export interface Call {
+  id: string
+  /** Unix ms. */
+  arrivedMs: number
+  protocol: Protocol
+  facts: CallFacts
+  caller: Caller
+  /** As it came; null once it can no longer be needed, because an upstream's answer is being relayed. */
+  body: Buffer | null
+  /** The body is no longer needed, and no longer counted as held. */
+  releaseBody(): void
+  headers: Headers
+  /** With its `?`, or empty. */
+  query: string
+  clientIp: string
+  userAgent: string | null
+  whenClientLeaves: WhenClientLeaves
+  /** Kept if the client asked for `server-timing`. */
+  timing: Timing | null
+}
+
+/** Tells the gateway's own share of a call's time: all of it but what was spent waiting for others. Fractions of ms. */
+export interface Timing {
+  startedAt: number
+  elsewhereMs: number
+}

@@ -1,0 +1,107 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { newCallId } from '../lib/id.ts'
+import type { Protocol } from '../protocols/protocol.ts'
+import { admit, moveOn } from './admit.ts'
+import type { AdmittedCall } from './admitted-call.ts'
+import { type AttemptResult, attempt, type GoodAnswer } from './attempt.ts'
+import { ClientAnswer } from './client-answer.ts'
+import { endOfFailure, endOfRelay, errorFor } from './ends.ts'
+import type { Gateway } from './gateway.ts'
+import { readCall } from './read-call.ts'
+import { Relay } from './relay.ts'
+import { clearRest, restIfToBlame } from './rests.ts'
+
+/**
+ * One client request, from first byte to charge.
+ *
+ *   read     who calls (key, user, group), then the body, within its limits
+ *   admit    slots, an account and the right to spend, in one step; or a wait in line; or a refusal
+ *   answer   asks the account, and on a fault that is not the request's own another one: the only place that retries,
+ *            and only while nothing of an upstream has been relayed
+ *   relay    upstream bytes to the client, metered as they pass; the end of the answer is held back
+ *   record   usage, cost and debit, durable: now the call is charged
+ *   finish   the held end goes out: the terminal event, or the error event of a broken stream
+ *
+ * Errors of all steps arrive in the one `catch`; ClientAnswer writes them in the way that its state still allows.
+ */
+export async function handleCall(
+  gateway: Gateway,
+  protocol: Protocol,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const arrivedMs = gateway.clock()
+  const callId = newCallId(arrivedMs)
+  const client = new ClientAnswer({ res, protocol, callId, log: gateway.log, nowMs: arrivedMs })
+  const unwatch = gateway.ticker.watch((now) => client.tick(now, gateway.config.gateway))
+  let running: AdmittedCall | null = null
+  try {
+    const call = await readCall(gateway, protocol, req, { callId, arrivedMs })
+    client.streams = call.facts.stream
+    running = await admit(gateway, call, client)
+    const answer = await findAnswer(gateway, running, client)
+    call.releaseBody()
+    const relay = new Relay(gateway, call, answer, client)
+    running.onStop((reason) => relay.stop(reason))
+    const relayed = await relay.run()
+    await running.record(endOfRelay(relayed, answer, running.serving))
+    await relay.finish(relayed)
+  } catch (error) {
+    // A call that failed has its row before the client hears of it, like one that succeeded.
+    await running?.record(endOfFailure(error, client, running)).catch(() => {})
+    client.sendError(error)
+  } finally {
+    await running?.settle()
+    running?.call.releaseBody()
+    unwatch()
+  }
+}
+
+/**
+ * Asks accounts until one answers well. Throws what the client is to hear when none does: the upstream's own refusal of
+ * the request, or what is known of why nobody could answer.
+ */
+async function findAnswer(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
+  const { maxAttempts, failoverBudgetMs } = gateway.config.gateway
+  const tried = new Set<string>()
+  const giveUpMs = gateway.clock() + failoverBudgetMs
+  for (;;) {
+    const { serving } = running
+    tried.add(serving.account.id)
+    const result = await ask(gateway, running, client)
+    if ('answer' in result) {
+      clearRest(gateway, serving)
+      return result.answer
+    }
+    const { fault } = result
+    restIfToBlame(gateway, serving, fault)
+    const mayTryAnother =
+      (fault.blame === 'account' || fault.blame === 'upstream') &&
+      !fault.mayBeRunning &&
+      !client.left &&
+      tried.size < maxAttempts &&
+      gateway.clock() < giveUpMs
+    const moved = mayTryAnother && (await moveOn(gateway, running, client, (other) => !tried.has(other.account.id)))
+    if (!moved) throw errorFor(gateway, serving, fault)
+  }
+}
+
+/** One attempt at the call's account, noted in its story. */
+async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
+  const { call, serving } = running
+  const { firstEventTimeoutMs, answerTimeoutMs } = gateway.config.gateway
+  const startedMs = gateway.clock()
+  const startedAt = performance.now()
+  const result = await attempt(gateway, call, serving, 'messages', {
+    deadlineMs: call.facts.stream ? startedMs + firstEventTimeoutMs : call.arrivedMs + answerTimeoutMs,
+    onStart(stop) {
+      running.onStop(stop)
+      client.onLeave(() => {
+        if (call.whenClientLeaves !== 'read_on') running.stop('client_left')
+      })
+    },
+  })
+  if (call.timing) call.timing.elsewhereMs += performance.now() - startedAt
+  running.noteAttempt(startedMs, result)
+  return result
+}

@@ -1,0 +1,81 @@
+import type { IncomingMessage } from 'node:http'
+import { type BlockList, isIP } from 'node:net'
+import { GatewayError } from '../domain/errors.ts'
+import type { Headers } from '../protocols/protocol.ts'
+import type { Caller } from './directory.ts'
+import type { Gateway } from './gateway.ts'
+
+/** Longer is no key of ours. */
+const KEY_CHARACTERS_MAX = 512
+
+/**
+ * Whose key this is, with every check that any path must make: the key exists and is active, its user may call, its
+ * group may be used, the address is allowed. Throws `unauthenticated` or `forbidden`, neither worth a retry.
+ */
+export async function identify(gateway: Gateway, req: IncomingMessage): Promise<{ caller: Caller; clientIp: string }> {
+  const clientIp = clientAddress(req.socket.remoteAddress ?? '', req.headers, gateway.trustedProxies)
+  const caller = await gateway.directory.caller(gateway.hashKey(presentedKey(req.headers)))
+  if (!caller) throw refused('unauthenticated', 'this API key is not known to the gateway')
+  if (caller.key.status !== 'active') throw refused('unauthenticated', 'this API key has been revoked')
+  if (caller.key.expiresAtMs !== null && caller.key.expiresAtMs <= gateway.clock()) {
+    throw refused('unauthenticated', `this API key expired on ${new Date(caller.key.expiresAtMs).toISOString()}`)
+  }
+  if (caller.user.status !== 'active') throw refused('forbidden', 'the user of this API key is disabled')
+  if (!caller.mayUseGroup)
+    throw refused('forbidden', `this API key's group '${caller.group.name}' is not open to its user`)
+  if (caller.deniedIps && contains(caller.deniedIps, clientIp)) {
+    throw refused('forbidden', `this API key may not be used from ${clientIp}`)
+  }
+  if (caller.allowedIps && !contains(caller.allowedIps, clientIp)) {
+    throw refused('forbidden', `this API key may not be used from ${clientIp}`)
+  }
+  return { caller, clientIp }
+}
+
+/** The one key of a request, from any of the places where clients put it. Throws if there is none, or two that differ. */
+export function presentedKey(headers: Headers): string {
+  const found = new Set<string>()
+  const bearer = /^bearer\s+(\S+)\s*$/i.exec(single(headers.authorization) ?? '')?.[1]
+  for (const key of [bearer, single(headers['x-api-key']), single(headers['x-goog-api-key'])]) {
+    if (key) found.add(key.trim())
+  }
+  const [key] = found
+  if (key === undefined) {
+    throw refused('unauthenticated', 'no API key: send it as "Authorization: Bearer …" or "x-api-key: …"')
+  }
+  if (found.size > 1) throw refused('unauthenticated', 'two different API keys in one request: send one')
+  if (key.length > KEY_CHARACTERS_MAX) throw refused('unauthenticated', 'this API key is not known to the gateway')
+  return key
+}
+
+/** The socket's address, or what a trusted proxy says of it: `x-forwarded-for`, read from the right through trusted addresses only. */
+export function clientAddress(socketAddress: string, headers: Headers, trusted: BlockList): string {
+  let address = plainAddress(socketAddress)
+  const forwarded = headers['x-forwarded-for']
+  if (!forwarded) return address
+  const hops = String(forwarded).split(',')
+  while (hops.length > 0 && contains(trusted, address)) {
+    const hop = plainAddress((hops.pop() as string).trim())
+    if (isIP(hop) === 0) break // not an address: whoever wrote it is not to be believed
+    address = hop
+  }
+  return address
+}
+
+/** `::ffff:10.0.0.1` as the IPv4 address that it is. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
+}
+
+function contains(networks: BlockList, address: string): boolean {
+  const family = isIP(address)
+  return family !== 0 && networks.check(address, family === 4 ? 'ipv4' : 'ipv6')
+}
+
+function single(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header[0] : header
+}
+
+function refused(code: 'unauthenticated' | 'forbidden', message: string): GatewayError {
+  return new GatewayError(code, message, { shouldRetry: false })
+}

@@ -1,0 +1,51 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { newCallId } from '../lib/id.ts'
+import type { Protocol } from '../protocols/protocol.ts'
+import type { ReportRow } from '../store/store.ts'
+import { ClientAnswer } from './client-answer.ts'
+import type { Gateway } from './gateway.ts'
+import { identify } from './identify.ts'
+
+/** GET /v1/usage: a caller's own standing. Amounts in nano-USD. */
+export async function ownUsage(
+  gateway: Gateway,
+  protocol: Protocol,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const nowMs = gateway.clock()
+  const client = new ClientAnswer({ res, protocol, callId: newCallId(nowMs), log: gateway.log, nowMs })
+  try {
+    const { caller } = await identify(gateway, req)
+    const { key, user } = caller
+    const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, callIds: [] })
+    const today = new Date(nowMs).setHours(0, 0, 0, 0)
+    const [ofToday] = await gateway.store.usage.report({ filter: { keyId: key.id, fromMs: today }, by: 'key' })
+    const [inTotal] = await gateway.store.usage.report({ filter: { keyId: key.id }, by: 'key' })
+    const body = {
+      user: {
+        email: user.email,
+        ...(gateway.config.runMode === 'saas' && { balanceNanoUsd: standing.balanceNanoUsd }),
+      },
+      key: {
+        id: key.id,
+        name: key.name,
+        last4: key.last4,
+        expiresAt: key.expiresAtMs && new Date(key.expiresAtMs).toISOString(),
+        quotaNanoUsd: key.quotaNanoUsd,
+        spentNanoUsd: standing.keySpentNanoUsd,
+      },
+      today: totals(ofToday),
+      total: totals(inTotal),
+    }
+    client.end(Buffer.from(JSON.stringify(body)), { status: 200, headers: ['content-type', 'application/json'] })
+  } catch (error) {
+    client.sendError(error)
+  }
+}
+
+function totals(row: ReportRow | undefined) {
+  if (!row) return { requests: 0, costNanoUsd: 0, chargedNanoUsd: 0 }
+  const { requests, usage, costNanoUsd, chargedNanoUsd } = row
+  return { requests, ...usage, costNanoUsd, chargedNanoUsd }
+}

@@ -1,0 +1,91 @@
+import type { Attempt, CallRecord, Outcome } from '../domain/call.ts'
+import { NO_USAGE, type Usage } from '../domain/usage.ts'
+import { costOf } from '../pricing/cost.ts'
+import type { Call } from './call.ts'
+import type { ServingAccount } from './directory.ts'
+import type { Gateway } from './gateway.ts'
+
+/** What is known of an admitted call when it ends, or when it is looked at on the way. */
+export interface CallEnd {
+  outcome: Outcome
+  /** Machine word; null if nothing went wrong. */
+  error: string | null
+  usage: Usage
+  estimated: boolean
+  reportedModel: string | null
+  stopReason: string | null
+  firstTokenMs: number | null
+  /** Status that the client got, or will get. */
+  status: number
+  upstreamRequestId: string | null
+}
+
+/** An end without an answer. */
+export function noAnswer(outcome: Outcome, error: string, status: number): CallEnd {
+  return {
+    outcome,
+    error,
+    usage: { ...NO_USAGE },
+    estimated: false,
+    reportedModel: null,
+    stopReason: null,
+    firstTokenMs: null,
+    status,
+    upstreamRequestId: null,
+  }
+}
+
+/** What has happened to a call since it was admitted. */
+export interface CallStory {
+  /** Unix ms. */
+  admittedMs: number
+  /** The account that answers, or the last one that was asked. */
+  serving: ServingAccount
+  attempts: Attempt[]
+  /** What failed attempts cost the operator. */
+  lostNanoUsd: number
+}
+
+/** The record of a call: its usage priced at the instant of its admission, and who pays what. */
+export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: CallEnd): CallRecord {
+  const { config, prices } = gateway
+  const { caller } = call
+  const { account, provider } = story.serving
+  const multiplierMicro = caller.multiplierMicro ?? config.defaults.multiplierMicro
+  const pays = config.runMode === 'saas'
+  const model = call.facts.requestedModel
+  const cost = costOf(end.usage, prices.find(provider.name, model, story.admittedMs), multiplierMicro)
+  return {
+    id: call.id,
+    atMs: story.admittedMs,
+    userId: caller.user.id,
+    keyId: caller.key.id,
+    groupId: caller.group.id,
+    accountId: account.id,
+    provider: provider.name,
+    protocol: call.protocol.name,
+    requestedModel: model,
+    upstreamModel: model,
+    reportedModel: end.reportedModel,
+    stream: call.facts.stream,
+    outcome: end.outcome,
+    status: end.status,
+    error: end.error,
+    stopReason: end.stopReason,
+    usage: end.usage,
+    estimated: end.estimated,
+    priceState: cost.priceState,
+    costNanoUsd: cost.costNanoUsd,
+    chargedNanoUsd: pays ? cost.chargedNanoUsd : 0,
+    lostNanoUsd: story.lostNanoUsd,
+    multiplierMicro,
+    payer: pays ? 'balance' : 'none',
+    waitMs: story.admittedMs - call.arrivedMs,
+    firstTokenMs: end.firstTokenMs,
+    durationMs: gateway.clock() - call.arrivedMs,
+    attempts: story.attempts,
+    upstreamRequestId: end.upstreamRequestId,
+    clientIp: call.clientIp,
+    userAgent: call.userAgent,
+  }
+}

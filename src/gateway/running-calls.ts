@@ -1,0 +1,66 @@
+import type { Ticker } from '../lib/ticker.ts'
+
+/** A call that runs longer than this leaves a trace in the start journal, in ms. */
+const JOURNAL_AFTER_MS = 1000
+
+/** Something that must end when the daemon has to. */
+export interface Stoppable {
+  stop(): void
+}
+
+/** An admitted call. */
+export interface RunningCall extends Stoppable {
+  readonly arrivedMs: number
+  /** Writes the call into the start journal. */
+  journal(): void
+}
+
+/** Every call that waits or runs, and the bytes of request bodies held for them. */
+export class RunningCalls {
+  readonly #waiting = new Set<Stoppable>()
+  readonly #admitted = new Set<RunningCall>()
+  readonly #unjournaled = new Set<RunningCall>()
+  bufferedBytes = 0
+  /** No new calls. */
+  draining = false
+
+  constructor(ticker: Ticker) {
+    ticker.watch((now) => this.#journalOld(now))
+  }
+
+  get size(): number {
+    return this.#admitted.size
+  }
+
+  addWaiting(call: Stoppable): void {
+    this.#waiting.add(call)
+  }
+
+  deleteWaiting(call: Stoppable): void {
+    this.#waiting.delete(call)
+  }
+
+  add(call: RunningCall): void {
+    this.#admitted.add(call)
+    this.#unjournaled.add(call)
+  }
+
+  delete(call: RunningCall): void {
+    this.#admitted.delete(call)
+    this.#unjournaled.delete(call)
+  }
+
+  /** Ends all of them, each with its protocol's error. */
+  stopAll(): void {
+    for (const call of [...this.#waiting, ...this.#admitted]) call.stop()
+  }
+
+  /** In order of arrival, so it stops at the first that is young. */
+  #journalOld(nowMs: number): void {
+    for (const call of this.#unjournaled) {
+      if (nowMs - call.arrivedMs < JOURNAL_AFTER_MS) return
+      this.#unjournaled.delete(call)
+      call.journal()
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import type { Credentials, ProviderName } from '../domain/account.ts'
+import { GatewayError } from '../domain/errors.ts'
+import { newId } from '../lib/id.ts'
+import { providers } from '../providers/index.ts'
+import type { AccountChanges, StoredAccount } from '../store/store.ts'
+import { checkBaseUrl } from '../upstream/urls.ts'
+import type { Workspace } from './workspace.ts'
+
+export interface NewAccount {
+  provider: ProviderName
+  name: string
+  apiKey: string
+  /** Null = the provider's own. */
+  baseUrl: string | null
+  priority?: number | undefined
+  weight?: number | undefined
+  concurrency?: number | null | undefined
+  models?: string[] | undefined
+  headers?: Record<string, string> | undefined
+  expiresAtMs?: number | null | undefined
+  groupIds: string[]
+}
+
+const DEFAULT_PRIORITY = 50
+const DEFAULT_WEIGHT = 100
+
+/** Checks the URL, seals the key and stores the account. Throws `invalid_request` or `conflict`. */
+export async function addAccount(work: Workspace, input: NewAccount): Promise<StoredAccount> {
+  const id = newId('acc')
+  return work.store.accounts.add({
+    id,
+    provider: input.provider,
+    name: input.name,
+    baseUrl: checkBaseUrl(input.baseUrl ?? providers[input.provider].defaultBaseUrl, work.config.urls),
+    priority: input.priority ?? DEFAULT_PRIORITY,
+    weight: input.weight ?? DEFAULT_WEIGHT,
+    concurrency: input.concurrency ?? null,
+    models: input.models ?? [],
+    headers: checkedHeaders(input.headers ?? {}),
+    expiresAtMs: input.expiresAtMs ?? null,
+    ...sealed(work, id, input.apiKey),
+    groupIds: input.groupIds,
+    by: work.by,
+  })
+}
+
+export type AccountUpdate = Omit<AccountChanges, 'sealedCredentials' | 'last4'> & { apiKey?: string }
+
+/** Changes an account; a new key replaces the old one and ends its rest. Throws `invalid_request` or `conflict`. */
+export async function updateAccount(work: Workspace, id: string, update: AccountUpdate): Promise<StoredAccount> {
+  const { apiKey, baseUrl, headers, ...rest } = update
+  const changes: AccountChanges = {
+    ...rest,
+    ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
+    ...(headers !== undefined && { headers: checkedHeaders(headers) }),
+    ...(apiKey !== undefined && sealed(work, id, apiKey)),
+  }
+  return work.store.accounts.set({ id, changes, by: work.by })
+}
+
+function sealed(work: Workspace, id: string, apiKey: string): { sealedCredentials: string; last4: string } {
+  const credentials: Credentials = { kind: 'api_key', apiKey: checkedKey(apiKey) }
+  return { sealedCredentials: work.secrets.sealCredentials(id, credentials), last4: apiKey.slice(-4) }
+}
+
+/** A key goes into a header: no spaces, no control characters. */
+function checkedKey(apiKey: string): string {
+  if (!/^[\x21-\x7e]{8,512}$/.test(apiKey)) {
+    throw new GatewayError('invalid_request', 'an API key has 8 to 512 visible ASCII characters and no spaces')
+  }
+  return apiKey
+}
+
+/** Names that say who we are or how the message is framed are not the operator's to set. */
+const RESERVED = new Set(['host', 'content-length', 'transfer-encoding', 'connection', 'x-api-key', 'authorization'])
+
+function checkedHeaders(headers: Record<string, string>): Record<string, string> {
+  const checked: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    const lower = name.toLowerCase()
+    if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(lower) || !/^[\x20-\x7e]*$/.test(value)) {
+      throw new GatewayError('invalid_request', `'${name}' is not a header that can be sent`)
+    }
+    if (RESERVED.has(lower)) throw new GatewayError('invalid_request', `the header '${lower}' cannot be set`)
+    checked[lower] = value
+  }
+  return checked
+}

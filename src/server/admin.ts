@@ -1,0 +1,99 @@
+import { mkdirSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { dirname } from 'node:path'
+import { isUsable } from '../gateway/directory.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+
+/** What `status` shows of a running daemon. */
+export interface DaemonStatus {
+  version: string
+  pid: number
+  runMode: 'simple' | 'saas'
+  startedAtMs: number
+  listening: string
+  draining: boolean
+  callsRunning: number
+  callsWaiting: number
+  bufferedBytes: number
+  billingGuard: 'closed' | 'open' | 'half_open'
+  rssBytes: number
+  accounts: {
+    id: string
+    name: string
+    status: string
+    usable: boolean
+    restUntilMs: number | null
+    reason: string | null
+  }[]
+  /** What leaves no usage row: refusals and free calls since the start. */
+  counters: Record<string, number>
+}
+
+/**
+ * What lives in the daemon's memory, for commands to ask: HTTP over a unix socket that only its owner can open (0600).
+ * A file left over from a killed process is removed; the data directory's lock tells that nobody uses it.
+ */
+export class AdminSocket implements AsyncDisposable {
+  readonly #server: Server
+  readonly #path: string
+
+  constructor(gateway: Gateway, facts: Pick<DaemonStatus, 'version' | 'startedAtMs' | 'listening'>, path: string) {
+    this.#path = path
+    const answers: Record<string, () => Promise<unknown>> = {
+      '/status': () => statusOf(gateway, facts),
+      '/slots': async () => ({ admissions: await gateway.live.admissions(), tickets: await gateway.live.tickets() }),
+    }
+    this.#server = createServer(async (req, res) => {
+      const answer = req.method === 'GET' ? answers[req.url ?? ''] : undefined
+      const body = answer ? await answer() : { error: 'no such path' }
+      res.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    })
+  }
+
+  listen(): Promise<void> {
+    mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 })
+    rmSync(this.#path, { force: true })
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#server.once('error', reject)
+    const umask = process.umask(0o177) // the socket is made with mode 0600, not changed to it later
+    this.#server.listen(this.#path, resolve)
+    process.umask(umask)
+    return promise
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections()
+    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve))
+    rmSync(this.#path, { force: true })
+  }
+}
+
+async function statusOf(
+  gateway: Gateway,
+  facts: Pick<DaemonStatus, 'version' | 'startedAtMs' | 'listening'>,
+): Promise<DaemonStatus> {
+  const nowMs = gateway.clock()
+  return {
+    ...facts,
+    pid: process.pid,
+    runMode: gateway.config.runMode,
+    draining: gateway.running.draining,
+    callsRunning: gateway.running.size,
+    callsWaiting: (await gateway.live.tickets()).length,
+    bufferedBytes: gateway.running.bufferedBytes,
+    billingGuard: gateway.guard.state,
+    rssBytes: process.memoryUsage.rss(),
+    accounts: gateway.directory.accounts().map(({ account }) => {
+      const resting = account.rest && account.rest.untilMs > nowMs ? account.rest : null
+      return {
+        id: account.id,
+        name: account.name,
+        status: account.status,
+        usable: isUsable(account, nowMs),
+        restUntilMs: resting?.untilMs ?? null,
+        reason: resting?.reason ?? account.statusReason,
+      }
+    }),
+    counters: gateway.counters.all(),
+  }
+}

@@ -1,0 +1,78 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { countTokens } from '../gateway/count-tokens.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { handleCall } from '../gateway/handle-call.ts'
+import { listModels } from '../gateway/list-models.ts'
+import { ownUsage } from '../gateway/own-usage.ts'
+import { protocols } from '../protocols/index.ts'
+import { health, ready } from './health.ts'
+
+type Handler = (gateway: Gateway, req: IncomingMessage, res: ServerResponse, parameter: string) => Promise<void> | void
+
+export interface Route {
+  methods: readonly string[]
+  /** A path that ends in `/*` matches one more segment, which the handler gets decoded. */
+  path: string
+  handle: Handler
+}
+
+const messages = protocols['anthropic-messages']
+
+/** Every endpoint. */
+export const routes: readonly Route[] = [
+  { methods: ['POST'], path: '/v1/messages', handle: (gateway, req, res) => handleCall(gateway, messages, req, res) },
+  {
+    methods: ['POST'],
+    path: '/v1/messages/count_tokens',
+    handle: (gateway, req, res) => countTokens(gateway, messages, req, res),
+  },
+  {
+    methods: ['GET'],
+    path: '/v1/models',
+    handle: (gateway, req, res) => listModels(gateway, messages, req, res, null),
+  },
+  {
+    methods: ['GET'],
+    path: '/v1/models/*',
+    handle: (gateway, req, res, id) => listModels(gateway, messages, req, res, id),
+  },
+  { methods: ['GET'], path: '/v1/usage', handle: (gateway, req, res) => ownUsage(gateway, messages, req, res) },
+  { methods: ['GET', 'HEAD'], path: '/health', handle: health },
+  { methods: ['GET', 'HEAD'], path: '/ready', handle: ready },
+  // What CLIs call at start (protocols.md 6): harmless answers, never forwarded.
+  { methods: ['GET', 'HEAD'], path: '/', handle: greet },
+  { methods: ['GET', 'HEAD'], path: '/api/hello', handle: greet },
+  { methods: ['POST'], path: '/api/event_logging/batch', handle: swallow },
+  { methods: ['POST'], path: '/api/event_logging/v2/batch', handle: swallow },
+]
+
+function greet(_gateway: Gateway, _req: IncomingMessage, res: ServerResponse): void {
+  res.writeHead(200, { 'content-type': 'application/json' }).end('{"message":"hello"}')
+}
+
+/** Telemetry that nobody here wants: thrown away as it comes. */
+function swallow(_gateway: Gateway, req: IncomingMessage, res: ServerResponse): void {
+  req.resume()
+  res.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+}
+
+/** Finds the route of a path; its methods may not include the asked one. */
+export function findRoute(path: string, method: string): { route: Route; parameter: string; allowed: boolean } | null {
+  const matches = routes.flatMap((route) => {
+    const parameter = parameterOf(route.path, path)
+    return parameter === null ? [] : [{ route, parameter, allowed: route.methods.includes(method) }]
+  })
+  return matches.find((match) => match.allowed) ?? matches[0] ?? null
+}
+
+function parameterOf(pattern: string, path: string): string | null {
+  if (!pattern.endsWith('/*')) return pattern === path ? '' : null
+  const prefix = pattern.slice(0, -1)
+  const rest = path.startsWith(prefix) ? path.slice(prefix.length) : ''
+  if (rest === '' || rest.includes('/')) return null
+  try {
+    return decodeURIComponent(rest)
+  } catch {
+    return null
+  }
+}
