@@ -60,12 +60,13 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
     ticker,
     log,
     store,
-    hashKey: secrets.hashKey,
     live: parts.use(new MemoryLiveState(clock, systemTimer)),
     upstream: parts.use(
       new UpstreamClient({ rules: () => gateway.config.urls, connectTimeoutMs: config.gateway.connectTimeoutMs }),
     ),
-    directory: parts.use(new Directory({ store, openCredentials: secrets.openCredentials, log, clock })),
+    directory: parts.use(
+      new Directory({ store, hashKey: secrets.hashKey, openCredentials: secrets.openCredentials, log, clock }),
+    ),
     guard: new BillingGuard(() => gateway.config.guard, clock),
     running: new RunningCalls(ticker),
     counters: new Counters(),

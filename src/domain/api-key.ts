@@ -14,8 +14,6 @@ export interface ApiKey {
   concurrency: number | null
   /** What it may spend in its lifetime, in nano-USD; null = no limit. */
   quotaNanoUsd: number | null
-  /** What its calls were charged so far (cost, in simple mode). */
-  spentNanoUsd: number
   /** CIDRs; empty = from everywhere. */
   allowIps: string[]
   denyIps: string[]

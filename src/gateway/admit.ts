@@ -150,7 +150,12 @@ export function requireAllowedModel(gateway: Gateway, call: Call): void {
 async function seedStanding(gateway: Gateway, call: Call): Promise<void> {
   const { key, user } = call.caller
   const callIds = await gateway.live.unsettled(user.id)
-  const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, callIds })
+  const standing = await gateway.store.ledger.standing({
+    userId: user.id,
+    keyId: key.id,
+    spending: gateway.config.runMode === 'simple' ? 'cost' : 'charged',
+    callIds,
+  })
   await gateway.live.seed({ userId: user.id, keyId: key.id, ...standing })
 }
 

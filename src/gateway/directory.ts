@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { BlockList } from 'node:net'
 import { networks } from '../config/schema.ts'
 import type { Account, Credentials, Rest } from '../domain/account.ts'
@@ -49,9 +50,11 @@ export interface ServingAccount {
  */
 export class Directory implements Disposable {
   readonly #store: Store
+  readonly #hashKey: (key: string) => string
   readonly #openCredentials: (account: StoredAccount) => Credentials
   readonly #log: Logger
   readonly #clock: Clock
+  /** By digest of the key. */
   readonly #callers = new Map<string, Caller>()
   readonly #strangers = new Set<string>()
   #accounts = new Map<string, ServingAccount>()
@@ -61,11 +64,14 @@ export class Directory implements Disposable {
 
   constructor(options: {
     store: Store
+    /** Hex of HMAC-SHA-256 of an API key, as the store knows it. */
+    hashKey: (key: string) => string
     openCredentials: (account: StoredAccount) => Credentials
     log: Logger
     clock: Clock
   }) {
     this.#store = options.store
+    this.#hashKey = options.hashKey
     this.#openCredentials = options.openCredentials
     this.#log = options.log
     this.#clock = options.clock
@@ -97,20 +103,22 @@ export class Directory implements Disposable {
     for (const listener of [...this.#listeners]) listener(changes)
   }
 
-  /** Null if no key has this hash. Reads the store only the first time. */
-  async caller(hash: string): Promise<Caller | null> {
-    const known = this.#callers.get(hash)
+  /** Whose API key this is; null if nobody's. Reads the store only the first time. */
+  async caller(key: string): Promise<Caller | null> {
+    // A plain digest is a fifth of the work of the keyed one that the store knows, and never leaves this process.
+    const digest = hash('sha256', key, 'base64url')
+    const known = this.#callers.get(digest)
     if (known) return known
-    if (this.#strangers.has(hash)) return null
-    const stored = await this.#store.keys.callerOf(hash)
+    if (this.#strangers.has(digest)) return null
+    const stored = await this.#store.keys.callerOf(this.#hashKey(key))
     if (!stored) {
       trimOldest(this.#strangers, STRANGERS_MAX)
-      this.#strangers.add(hash)
+      this.#strangers.add(digest)
       return null
     }
     const caller = callerOf(stored)
     trimOldest(this.#callers, CALLERS_MAX)
-    this.#callers.set(hash, caller)
+    this.#callers.set(digest, caller)
     return caller
   }
 
@@ -132,8 +140,8 @@ export class Directory implements Disposable {
       if (changes === null || changes.some((change) => change.kind === 'key')) this.#strangers.clear()
       for (const change of changes ?? []) {
         if (change.kind !== 'user' && change.kind !== 'key') continue
-        for (const [hash, { user, key }] of this.#callers) {
-          if ((change.kind === 'user' ? user.id : key.id) === change.subject) this.#callers.delete(hash)
+        for (const [digest, { user, key }] of this.#callers) {
+          if ((change.kind === 'user' ? user.id : key.id) === change.subject) this.#callers.delete(digest)
         }
       }
       if (changes === null || changes.some((change) => change.kind === 'account' || change.kind === 'group')) {

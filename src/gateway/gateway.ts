@@ -21,8 +21,6 @@ export interface Gateway {
   trustedProxies: BlockList
   /** Replaced when prices change. */
   prices: PriceList
-  /** Hex of HMAC-SHA-256 of an API key, as the store knows it. */
-  readonly hashKey: (key: string) => string
   readonly clock: Clock
   /** 0 ≤ x < 1. */
   readonly random: () => number

@@ -14,7 +14,7 @@ const KEY_CHARACTERS_MAX = 512
  */
 export async function identify(gateway: Gateway, req: IncomingMessage): Promise<{ caller: Caller; clientIp: string }> {
   const clientIp = clientAddress(req.socket.remoteAddress ?? '', req.headers, gateway.trustedProxies)
-  const caller = await gateway.directory.caller(gateway.hashKey(presentedKey(req.headers)))
+  const caller = await gateway.directory.caller(presentedKey(req.headers))
   if (!caller) throw refused('unauthenticated', 'this API key is not known to the gateway')
   if (caller.key.status !== 'active') throw refused('unauthenticated', 'this API key has been revoked')
   if (caller.key.expiresAtMs !== null && caller.key.expiresAtMs <= gateway.clock()) {
@@ -34,18 +34,24 @@ export async function identify(gateway: Gateway, req: IncomingMessage): Promise<
 
 /** The one key of a request, from any of the places where clients put it. Throws if there is none, or two that differ. */
 export function presentedKey(headers: Headers): string {
-  const found = new Set<string>()
-  const bearer = /^bearer\s+(\S+)\s*$/i.exec(single(headers.authorization) ?? '')?.[1]
-  for (const key of [bearer, single(headers['x-api-key']), single(headers['x-goog-api-key'])]) {
-    if (key) found.add(key.trim())
+  let key = ''
+  for (const found of [bearerOf(headers.authorization), headers['x-api-key'], headers['x-goog-api-key']]) {
+    if (typeof found !== 'string' || found === '') continue
+    const trimmed = found.trim()
+    if (key !== '' && key !== trimmed)
+      throw refused('unauthenticated', 'two different API keys in one request: send one')
+    key = trimmed
   }
-  const [key] = found
-  if (key === undefined) {
+  if (key === '') {
     throw refused('unauthenticated', 'no API key: send it as "Authorization: Bearer …" or "x-api-key: …"')
   }
-  if (found.size > 1) throw refused('unauthenticated', 'two different API keys in one request: send one')
   if (key.length > KEY_CHARACTERS_MAX) throw refused('unauthenticated', 'this API key is not known to the gateway')
   return key
+}
+
+function bearerOf(authorization: string | string[] | undefined): string | undefined {
+  if (typeof authorization !== 'string' || authorization.slice(0, 7).toLowerCase() !== 'bearer ') return undefined
+  return authorization.slice(7)
 }
 
 /** The socket's address, or what a trusted proxy says of it: `x-forwarded-for`, read from the right through trusted addresses only. */
@@ -70,10 +76,6 @@ function plainAddress(address: string): string {
 function contains(networks: BlockList, address: string): boolean {
   const family = isIP(address)
   return family !== 0 && networks.check(address, family === 4 ? 'ipv4' : 'ipv6')
-}
-
-function single(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header[0] : header
 }
 
 function refused(code: 'unauthenticated' | 'forbidden', message: string): GatewayError {

@@ -18,7 +18,8 @@ export async function ownUsage(
   try {
     const { caller } = await identify(gateway, req)
     const { key, user } = caller
-    const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, callIds: [] })
+    const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
+    const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, spending, callIds: [] })
     const today = new Date(nowMs).setHours(0, 0, 0, 0)
     const [ofToday] = await gateway.store.usage.report({ filter: { keyId: key.id, fromMs: today }, by: 'key' })
     const [inTotal] = await gateway.store.usage.report({ filter: { keyId: key.id }, by: 'key' })

@@ -135,10 +135,12 @@ function receive(req: IncomingMessage, held: Holding, maxBytes: number): Promise
     }
   })
   req.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)))
-  const cutOff = () => reject(new GatewayError('invalid_request', 'the request body was cut off'))
+  const cutOff = () => {
+    if (!req.readableEnded) reject(new GatewayError('invalid_request', 'the request body was cut off'))
+  }
   req.on('error', cutOff)
-  req.on('close', cutOff) // after `end` it rejects nothing any more
-  if (req.destroyed && !req.readableEnded) cutOff()
+  req.on('close', cutOff)
+  if (req.destroyed) cutOff()
   return promise
 }
 

@@ -83,11 +83,11 @@ export class Relay implements AnswerSink {
   /** Lets the held end go, or what is to be said instead, and sees to it that both sides end. */
   async finish({ error, reader }: Relayed): Promise<void> {
     if (error) this.#client.sendError(error)
-    else if (this.#upstreamEnded) this.#client.end(Buffer.concat(reader.held), this.#head)
+    else if (this.#upstreamEnded) this.#client.end(joined(reader.held), this.#head)
     else {
       for (const bytes of reader.held.splice(0)) this.#client.relay(bytes, this.#head, this.#gateway.clock())
       await this.#untilUpstreamEnds()
-      this.#client.end(Buffer.concat(reader.held), this.#head)
+      this.#client.end(joined(reader.held), this.#head)
     }
     this.#unwatch()
     this.#answer.exchange.cancel('over')
@@ -203,4 +203,8 @@ export class Relay implements AnswerSink {
     })
     return promise.finally(unwatch)
   }
+}
+
+function joined(buffers: Buffer[]): Buffer {
+  return buffers.length === 1 ? (buffers[0] as Buffer) : Buffer.concat(buffers)
 }

@@ -3,13 +3,18 @@ import { randomUUID } from 'node:crypto'
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz' // Crockford's base 32: sorts as its values do, no i, l, o, u
 
 /** A new id such as `key_5b0e…`: the type's prefix and 80 random bits. */
-export function newId(prefix: 'usr' | 'key' | 'acc' | 'grp' | 'led' | 'aud' | 'prs'): string {
+export function newId(prefix: 'usr' | 'key' | 'acc' | 'grp' | 'aud' | 'prs'): string {
   return `${prefix}_${randomHex20()}`
 }
 
 /** A new call id: 50 bits of unix ms, then 80 random bits, so that ids sort by time to the millisecond. */
 export function newCallId(nowMs: number): string {
   return callIdPrefix(nowMs) + randomHex20()
+}
+
+/** A new id of a ledger entry that is no charge; sorts by time like a call's. */
+export function newLedgerId(nowMs: number): string {
+  return newCallId(nowMs).replace('call_', 'led_')
 }
 
 /** The smallest call id of a moment: a range of ids is a range of time. */

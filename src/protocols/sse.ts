@@ -99,7 +99,21 @@ export class SseSplitter {
 }
 
 /** The events of a piece of text, in order: line ends may be LF, CRLF or CR; comments and fields that nobody needs are skipped. */
-export function* readEvents(text: string): Generator<SseEvent & { start: number }> {
+export function readEvents(text: string): (SseEvent & { start: number })[] {
+  const usual = readUsualEvent(text)
+  return usual ? [usual] : [...readAnyEvents(text)]
+}
+
+/** One event in the form that every vendor sends: a line with its name, a line with its data, a blank line. */
+function readUsualEvent(text: string): (SseEvent & { start: number }) | null {
+  if (!text.startsWith('event: ') || !text.endsWith('\n\n') || text.includes('\r')) return null
+  const nameEnd = text.indexOf('\n')
+  const dataEnd = text.length - 2
+  if (!text.startsWith('data: ', nameEnd + 1) || text.indexOf('\n', nameEnd + 1) !== dataEnd) return null
+  return { name: text.slice(7, nameEnd), data: text.slice(nameEnd + 7, dataEnd), start: 0 }
+}
+
+function* readAnyEvents(text: string): Generator<SseEvent & { start: number }> {
   const lines = /(.*?)(\r\n|\r|\n|$)/gsy
   let name = ''
   let data: string[] = []

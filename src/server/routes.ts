@@ -56,23 +56,27 @@ function swallow(_gateway: Gateway, req: IncomingMessage, res: ServerResponse): 
   res.writeHead(200, { 'content-type': 'application/json' }).end('{}')
 }
 
+const byPath = Map.groupBy(routes, (route) => route.path)
+
 /** Finds the route of a path; its methods may not include the asked one. */
 export function findRoute(path: string, method: string): { route: Route; parameter: string; allowed: boolean } | null {
-  const matches = routes.flatMap((route) => {
-    const parameter = parameterOf(route.path, path)
-    return parameter === null ? [] : [{ route, parameter, allowed: route.methods.includes(method) }]
-  })
-  return matches.find((match) => match.allowed) ?? matches[0] ?? null
+  let found = byPath.get(path)
+  let parameter = ''
+  if (!found) {
+    const lastSlash = path.lastIndexOf('/')
+    found = byPath.get(`${path.slice(0, lastSlash)}/*`)
+    parameter = decoded(path.slice(lastSlash + 1))
+    if (parameter === '') return null
+  }
+  const route = found?.find(({ methods }) => methods.includes(method)) ?? found?.[0]
+  return route ? { route, parameter, allowed: route.methods.includes(method) } : null
 }
 
-function parameterOf(pattern: string, path: string): string | null {
-  if (!pattern.endsWith('/*')) return pattern === path ? '' : null
-  const prefix = pattern.slice(0, -1)
-  const rest = path.startsWith(prefix) ? path.slice(prefix.length) : ''
-  if (rest === '' || rest.includes('/')) return null
+/** Empty if it cannot be decoded. */
+function decoded(segment: string): string {
   try {
-    return decodeURIComponent(rest)
+    return decodeURIComponent(segment)
   } catch {
-    return null
+    return ''
   }
 }

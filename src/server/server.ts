@@ -19,7 +19,8 @@ const HEADER_BYTES_MAX = 64 * 1024
 export class GatewayServer implements AsyncDisposable {
   readonly #gateway: Gateway
   readonly #server: Server
-  readonly #active = new Set<Promise<void>>()
+  #active = 0
+  #onIdle: () => void = () => {}
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway
@@ -31,7 +32,7 @@ export class GatewayServer implements AsyncDisposable {
         maxHeaderSize: HEADER_BYTES_MAX,
         noDelay: true,
       },
-      (req, res) => this.#take(req, res),
+      (req, res) => void this.#take(req, res),
     )
     this.#server.maxConnections = gateway.config.server.maxConnections
   }
@@ -49,18 +50,24 @@ export class GatewayServer implements AsyncDisposable {
     this.#gateway.running.draining = true
     this.#server.close()
     const timer = setTimeout(() => this.#gateway.running.stopAll(), graceMs)
-    while (this.#active.size > 0) await Promise.allSettled(this.#active)
+    if (this.#active > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
     clearTimeout(timer)
     this.#server.closeAllConnections()
   }
 
-  #take(req: IncomingMessage, res: ServerResponse): void {
-    const handled = this.#handle(req, res).catch((error) => this.#fail(error, res))
-    this.#active.add(handled)
-    void handled.finally(() => this.#active.delete(handled))
+  async #take(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    this.#active++
+    try {
+      await this.#handle(req, res)
+    } catch (error) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#gateway.log.error({ error: redact(text) }, 'a bug')
+      res.destroy()
+    }
+    if (--this.#active === 0) this.#onIdle()
   }
 
-  async #handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  #handle(req: IncomingMessage, res: ServerResponse): Promise<void> | void {
     // On a connection that is kept, the next request would come to a server that is about to go.
     if (this.#gateway.running.draining) res.shouldKeepAlive = false
     if (allowCrossOrigin(req, res, this.#gateway.config.server.corsOrigins)) return
@@ -76,12 +83,6 @@ export class GatewayServer implements AsyncDisposable {
           shouldRetry: false,
         })
     sendPlainError(error, req, res, found ? 405 : 404)
-  }
-
-  #fail(error: unknown, res: ServerResponse): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    this.#gateway.log.error({ error: redact(text) }, 'a bug')
-    res.destroy()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

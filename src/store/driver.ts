@@ -6,6 +6,8 @@ import type { WriteInput, WriteName, WriteOutput } from './writes.ts'
 export interface StoreDriver extends AsyncDisposable {
   /** For reads only; `transaction()` on it gives a consistent view. */
   reader: Db
+  /** Batches of records that may be under way at a time: several where whoever writes them puts them together again. */
+  recordLanes: number
   /** Runs one write operation in one transaction. Throws `unavailable` if the database cannot be written. */
   write<Name extends WriteName>(name: Name, input: WriteInput<Name>, atMs: number): Promise<WriteOutput<Name>>
   onRevision(listener: (changes: Change[] | null) => void): () => void

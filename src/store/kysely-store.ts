@@ -35,10 +35,11 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
   const { clock, log, processId } = options
   const write = <Name extends WriteName>(name: Name, input: WriteInput<Name>) => driver.write(name, input, clock())
   const recorder = new Recorder(driver, options)
-  const journal = new GroupCommit<CallRecord>(
-    (calls) => write('usage.journal', { processId, calls }),
-    () => true,
-  )
+  const journal = new GroupCommit<CallRecord>({
+    lanes: 1,
+    commit: (calls) => write('usage.journal', { processId, calls }),
+    isOutage: () => true,
+  })
   await recorder.replay()
 
   return {

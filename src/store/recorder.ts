@@ -1,5 +1,5 @@
 import type { CallRecord } from '../domain/call.ts'
-import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import { isGatewayError } from '../domain/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { StoreDriver } from './driver.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -10,6 +10,14 @@ import type { Recorded } from './store.ts'
 /** How often spilled records are offered to the store again. */
 const REPLAY_EVERY_MS = 1000
 
+/** How often it is looked whether a record has waited too long. */
+const PATIENCE_TICK_MS = 100
+
+interface WaitingRecord extends PromiseWithResolvers<Recorded> {
+  entry: RecordEntry
+  sinceMs: number
+}
+
 /** How records become durable: committed by the group, or spilled when the store does not answer in time, and replayed later. */
 export class Recorder implements AsyncDisposable {
   readonly #commits: GroupCommit<RecordEntry>
@@ -17,6 +25,10 @@ export class Recorder implements AsyncDisposable {
   readonly #spill: SpillFile | null
   readonly #log: Logger
   readonly #chargeWaitMs: number
+  readonly #clock: () => number
+  /** In order of arrival. */
+  readonly #waiting = new Set<WaitingRecord>()
+  #patience: NodeJS.Timeout | null = null
   #replayTimer: NodeJS.Timeout | null = null
 
   constructor(
@@ -24,42 +36,67 @@ export class Recorder implements AsyncDisposable {
     options: { clock: () => number; chargeWaitMs: number; spill: SpillFile | null; log: Logger },
   ) {
     const { spill } = options
-    this.#commits = new GroupCommit((batch) => driver.write('usage.record', batch, options.clock()), isOutage)
-    this.#spills = spill && new GroupCommit((batch) => spill.append(batch), isOutage)
+    const commit = (batch: RecordEntry[]) => driver.write('usage.record', batch, options.clock())
+    this.#commits = new GroupCommit({ lanes: driver.recordLanes, commit, isOutage })
+    this.#spills = spill && new GroupCommit({ lanes: 1, commit: (batch) => spill.append(batch), isOutage })
     this.#spill = spill
     this.#chargeWaitMs = options.chargeWaitMs
+    this.#clock = options.clock
     this.#log = options.log
   }
 
   /** See UsageStore.record. */
-  async record(call: CallRecord, journaled: boolean): Promise<Recorded> {
-    const entry = { call, journaled }
-    const committed = this.#commits.add(entry)
-    if (!this.#spills) {
-      await committed
-      return 'committed'
+  record(call: CallRecord, journaled: boolean): Promise<Recorded> {
+    const waiting: WaitingRecord = {
+      entry: { call, journaled },
+      sinceMs: this.#clock(),
+      ...Promise.withResolvers<Recorded>(),
     }
-    const { promise: tooLate, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(
-      () => reject(new GatewayError('unavailable', 'the store did not answer in time')),
-      this.#chargeWaitMs,
+    this.#commits.add(waiting.entry).then(
+      () => this.#committed(waiting),
+      (error: unknown) => this.#refused(waiting, error),
     )
-    try {
-      await Promise.race([committed, tooLate])
-      return 'committed'
-    } catch (error) {
-      if (!isOutage(error)) throw error
-      committed.catch(() => {}) // it may still fail after we have gone on
-      await this.#spills.add(entry)
-      this.#log.warn(
-        { callId: call.id, reason: (error as Error).message },
-        'the store did not take a record; it is spilled',
-      )
-      this.#replaySoon()
-      return 'spilled'
-    } finally {
-      clearTimeout(timer)
+    if (this.#spills) {
+      this.#waiting.add(waiting)
+      this.#patience ??= setInterval(() => this.#spillLate(), PATIENCE_TICK_MS)
     }
+    return waiting.promise
+  }
+
+  #committed(waiting: WaitingRecord): void {
+    this.#waiting.delete(waiting)
+    waiting.resolve('committed')
+  }
+
+  #refused(waiting: WaitingRecord, error: unknown): void {
+    if (this.#spills && isOutage(error)) this.#spillOne(waiting, (error as Error).message)
+    else {
+      this.#waiting.delete(waiting)
+      waiting.reject(error)
+    }
+  }
+
+  /** Nobody's answer waits longer than that for its charge. */
+  #spillLate(): void {
+    if (this.#waiting.size === 0) {
+      clearInterval(this.#patience ?? undefined)
+      this.#patience = null
+      return
+    }
+    const late = this.#clock() - this.#chargeWaitMs
+    for (const waiting of this.#waiting) {
+      if (waiting.sinceMs > late) return // in order of arrival
+      this.#spillOne(waiting, 'the store did not answer in time')
+    }
+  }
+
+  #spillOne(waiting: WaitingRecord, reason: string): void {
+    if (!this.#waiting.delete(waiting)) return // its patience ran out before the refusal came
+    this.#spills?.add(waiting.entry).then(() => {
+      this.#log.warn({ callId: waiting.entry.call.id, reason }, 'the store did not take a record; it is spilled')
+      waiting.resolve('spilled')
+      this.#replaySoon()
+    }, waiting.reject)
   }
 
   /** Writes what is spilled into the store. If the store does not take it, nothing is lost and it is offered again soon. */
@@ -89,7 +126,8 @@ export class Recorder implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#replayTimer) clearTimeout(this.#replayTimer)
+    clearTimeout(this.#replayTimer ?? undefined)
+    clearInterval(this.#patience ?? undefined)
     await this.#spill?.close()
   }
 }

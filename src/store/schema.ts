@@ -1,8 +1,6 @@
-import type { ColumnType } from 'kysely'
-
 /**
  * The tables, as migrations/ makes them. Portable on purpose: text ids, unix milliseconds and nano-USD in BIGINT,
- * 0/1 for booleans, JSON as TEXT. A column that an insert may leave out is a `Defaulted`.
+ * 0/1 for booleans, JSON as TEXT.
  */
 export interface Database {
   users: UsersTable
@@ -24,7 +22,6 @@ export interface Database {
   settings: SettingsTable
 }
 
-type Defaulted<T> = ColumnType<T, T | undefined, T>
 type Flag = 0 | 1
 
 export interface UsersTable {
@@ -91,7 +88,6 @@ export interface ApiKeysTable {
   expires_at_ms: number | null
   concurrency: number | null
   quota_nano_usd: number | null
-  spent_nano_usd: Defaulted<number>
   allow_ips: string
   deny_ips: string
   models: string
@@ -175,6 +171,7 @@ export interface UsageTable {
 }
 
 export interface LedgerTable {
+  /** Of a charge its call's id, so that charging twice is impossible and rows lie in the order of time; else an id of its own. */
   id: string
   user_id: string
   at_ms: number
@@ -182,8 +179,6 @@ export interface LedgerTable {
   kind: string
   amount_nano_usd: number
   balance_after_nano_usd: number
-  /** Unique among charges: charging twice is a no-op. */
-  call_id: string | null
   actor: string | null
   note: string | null
 }

@@ -13,6 +13,9 @@ import { runWrite, type WriteInput, type WriteName, writeOperations } from './wr
 /** How often another process's changes are looked for: one read of one row, 5 µs. */
 const REVISION_POLL_MS = 250
 
+/** The writer thread never has to wait for the main thread to hand it the next batch. */
+const RECORD_LANES = 16
+
 /**
  * Opens a SQLite file. `writer: 'thread'` is the daemon's way (the event loop never waits for the disk);
  * `'here'` is for commands, which have nothing else to do. Throws `unavailable` if there is no such file.
@@ -28,6 +31,7 @@ export function openSqlite(file: string, writer: 'thread' | 'here'): StoreDriver
   const polls = new Set<NodeJS.Timeout>()
   return {
     reader,
+    recordLanes: writer === 'thread' ? RECORD_LANES : 1,
     write: (name, input, atMs) => writes.write(name, input, atMs),
     onRevision(listener) {
       const poll = pollRevision(reader, listener)

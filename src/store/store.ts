@@ -84,13 +84,13 @@ export interface KeyStore {
   set(input: { id: string; changes: KeyChanges; by: Actor }): Promise<ApiKey>
 }
 
-export interface AddKey extends Omit<ApiKey, 'id' | 'status' | 'spentNanoUsd' | 'createdAtMs'> {
+export interface AddKey extends Omit<ApiKey, 'id' | 'status' | 'createdAtMs'> {
   /** Hex of HMAC-SHA-256 under the secret `api_key_hash`. */
   hash: string
   by: Actor
 }
 
-export type KeyChanges = Partial<Omit<ApiKey, 'id' | 'userId' | 'spentNanoUsd' | 'createdAtMs' | 'status'>> & {
+export type KeyChanges = Partial<Omit<ApiKey, 'id' | 'userId' | 'createdAtMs' | 'status'>> & {
   hash?: string
   status?: KeyStatus
 }
@@ -253,8 +253,8 @@ export interface LedgerEntry {
 
 export interface LedgerStore {
   list(page: Page & { userId: string }): Promise<LedgerEntry[]>
-  /** In one view: the balance, and which of the named calls it already includes. */
-  standing(input: { userId: string; keyId: string; callIds: string[] }): Promise<Standing>
+  /** In one view: a user's balance, what a key has spent in its life (by what calls cost, or by what was charged), and which of the named calls are in both. */
+  standing(input: { userId: string; keyId: string; spending: 'cost' | 'charged'; callIds: string[] }): Promise<Standing>
 }
 
 export interface Standing {

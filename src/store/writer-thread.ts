@@ -1,33 +1,72 @@
-import { parentPort, workerData } from 'node:worker_threads'
-import { isGatewayError } from '../domain/errors.ts'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { type GatewayError, isGatewayError } from '../domain/errors.ts'
+import type { RecordEntry } from './queries/record.ts'
 import { connectSqlite } from './sqlite-connection.ts'
 import { CLOSE, type WriterReply, type WriterRequest } from './writer.ts'
 import { runWrite, type WriteInput, type WriteName, writeOperations } from './writes.ts'
 
-// The daemon's only writer: gets named operations as JSON, runs one transaction at a time, and answers.
+// The daemon's only writer: gets named operations as JSON, runs one transaction at a time, and answers. Records that
+// have come while one commits share the next transaction, whatever batches they came in.
 const { file, nativeBinding } = workerData as { file: string; nativeBinding: string | undefined }
 const port = parentPort as NonNullable<typeof parentPort>
 const operations = writeOperations()
 let database: ReturnType<typeof connectSqlite> | null = null
 let turn: Promise<void> = Promise.resolve()
 
-port.on('message', (request: WriterRequest | typeof CLOSE) => {
-  turn = turn.then(async () => {
-    if (request !== CLOSE) return port.postMessage(await answer(request))
-    await database?.destroy()
-    port.close()
-  })
+type Message = WriterRequest | typeof CLOSE
+
+port.on('message', (first: Message) => {
+  const inbox = [first, ...drained()]
+  turn = turn.then(() => work(inbox))
 })
+
+/** What else lies in the mailbox; the event loop would deliver it only after this turn's work. */
+function drained(): Message[] {
+  const messages: Message[] = []
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port))
+    messages.push(next.message as Message)
+  return messages
+}
+
+async function work(inbox: Message[]): Promise<void> {
+  const requests = inbox.filter((message) => message !== CLOSE)
+  const records = requests.filter(({ name }) => name === 'usage.record')
+  const together = records.length > 1 ? await recordTogether(records) : null
+  for (const request of requests) {
+    const shared = request.name === 'usage.record' ? together : null
+    port.postMessage(shared ? { ...shared, id: request.id } : await answer(request))
+  }
+  if (!inbox.includes(CLOSE)) return
+  await database?.destroy()
+  port.close()
+}
+
+/** Several batches of records in one transaction. Returns the answer to all of them; null if each has to be tried by itself. */
+async function recordTogether(requests: WriterRequest[]): Promise<Omit<WriterReply, 'id'> | null> {
+  try {
+    const batch = requests.flatMap(({ input }) => JSON.parse(input) as RecordEntry[])
+    await run('usage.record', batch, requests[0]?.atMs ?? 0)
+    return {}
+  } catch (error) {
+    return isGatewayError(error, 'unavailable') ? refusalOf(error) : null
+  }
+}
 
 async function answer({ id, name, input, atMs }: WriterRequest): Promise<WriterReply> {
   try {
-    database ??= connectSqlite(file, 'write', nativeBinding)
-    const output = await database
-      .transaction()
-      .execute((trx) => runWrite(operations, trx, name, JSON.parse(input) as WriteInput<WriteName>, atMs))
+    const output = await run(name, JSON.parse(input) as WriteInput<WriteName>, atMs)
     return { id, output: JSON.stringify(output) }
   } catch (error) {
-    if (isGatewayError(error)) return { id, refused: { code: error.code, message: error.message, facts: error.facts } }
+    if (isGatewayError(error)) return { id, ...refusalOf(error) }
     return { id, failed: error instanceof Error ? (error.stack ?? error.message) : String(error) }
   }
+}
+
+function refusalOf({ code, message, facts }: GatewayError): Pick<WriterReply, 'refused'> {
+  return { refused: { code, message, facts } }
+}
+
+function run<Name extends WriteName>(name: Name, input: WriteInput<Name>, atMs: number) {
+  database ??= connectSqlite(file, 'write', nativeBinding)
+  return database.transaction().execute((trx) => runWrite(operations, trx, name, input, atMs))
 }

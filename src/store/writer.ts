@@ -15,7 +15,7 @@ export interface WriterRequest {
 export interface WriterReply {
   id: number
   output?: string | undefined
-  refused?: { code: ErrorCode; message: string; facts: ErrorFacts }
+  refused?: { code: ErrorCode; message: string; facts: ErrorFacts } | undefined
   failed?: string
 }
 

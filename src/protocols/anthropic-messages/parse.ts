@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { GatewayError } from '../../domain/errors.ts'
-import { JsonScanError, scanTopLevel } from '../../lib/json-scan.ts'
+import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_tokens', 'metadata', 'system', 'messages'])
@@ -16,15 +16,15 @@ const ATTRIBUTION = 'x-anthropic-billing-header:'
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   const keys = scanned(body)
-  const model = jsonOf(keys, 'model')
+  const model = keys.value('model')
   if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARACTERS_MAX) {
     throw new GatewayError('invalid_request', `model: must be a text of 1 to ${MODEL_CHARACTERS_MAX} characters`)
   }
-  const stream = jsonOf(keys, 'stream')
-  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+  const stream = keys.value('stream')
+  if (keys.raw('stream') !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request', 'stream: must be true or false')
   }
-  const maxTokens = jsonOf(keys, 'max_tokens')
+  const maxTokens = keys.value('max_tokens')
   return {
     requestedModel: model,
     stream: stream === true,
@@ -33,7 +33,7 @@ export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   }
 }
 
-function scanned(body: Buffer): ReadonlyMap<string, Buffer> {
+function scanned(body: Buffer): ScannedObject {
   try {
     return scanTopLevel(body, ROUTING_KEYS)
   } catch (error) {
@@ -42,22 +42,11 @@ function scanned(body: Buffer): ReadonlyMap<string, Buffer> {
   }
 }
 
-/** Undefined if the key is absent. Throws `invalid_request` if its value is not JSON. */
-function jsonOf(keys: ReadonlyMap<string, Buffer>, name: string): unknown {
-  const raw = keys.get(name)
-  if (!raw) return undefined
-  try {
-    return JSON.parse(raw.toString('utf8'))
-  } catch {
-    throw new GatewayError('invalid_request', `${name}: is not valid JSON`)
-  }
-}
-
 /** protocols.md 5: the client's header, then `metadata.user_id` in its JSON form, its older form, or as it is. */
-function sessionSignal(headers: Headers, keys: ReadonlyMap<string, Buffer>): string | null {
+function sessionSignal(headers: Headers, keys: ScannedObject): string | null {
   const header = headers['x-claude-code-session-id'] ?? headers['x-session-affinity']
   if (typeof header === 'string' && isSignal(header)) return header
-  const metadata = jsonOrNull(keys, 'metadata') as { user_id?: unknown } | null
+  const metadata = keys.value('metadata') as { user_id?: unknown } | null | undefined
   const userId = metadata?.user_id
   if (typeof userId !== 'string') return null
   const found = sessionOfUserId(userId)
@@ -80,12 +69,12 @@ function isSignal(text: string): boolean {
 }
 
 /** A hash of system text and first user text: the same on every turn (tools and cache marks change, these do not). */
-function firstWords(keys: ReadonlyMap<string, Buffer>): string | null {
-  const messages = jsonOrNull(keys, 'messages')
+function firstWords(keys: ScannedObject): string | null {
+  const messages = keys.value('messages')
   if (!Array.isArray(messages)) return null
   const first = messages.find((message) => message?.role === 'user')
   if (!first) return null
-  const system = textsOf(jsonOrNull(keys, 'system')).filter((text) => !text.startsWith(ATTRIBUTION))
+  const system = textsOf(keys.value('system')).filter((text) => !text.startsWith(ATTRIBUTION))
   return createHash('sha256')
     .update(JSON.stringify([system, textsOf(first.content)]))
     .digest('base64url')
@@ -95,12 +84,4 @@ function textsOf(content: unknown): string[] {
   if (typeof content === 'string') return [content]
   if (!Array.isArray(content)) return []
   return content.flatMap((block) => (block?.type === 'text' && typeof block.text === 'string' ? [block.text] : []))
-}
-
-function jsonOrNull(keys: ReadonlyMap<string, Buffer>, name: string): unknown {
-  try {
-    return jsonOf(keys, name) ?? null
-  } catch {
-    return null
-  }
 }

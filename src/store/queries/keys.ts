@@ -131,7 +131,6 @@ function toApiKey(row: Selectable<ApiKeysTable>): ApiKey {
     expiresAtMs: row.expires_at_ms,
     concurrency: row.concurrency,
     quotaNanoUsd: row.quota_nano_usd,
-    spentNanoUsd: row.spent_nano_usd,
     allowIps: fromJson(row.allow_ips),
     denyIps: fromJson(row.deny_ips),
     models: fromJson(row.models),

@@ -1,5 +1,6 @@
+import { sql } from 'kysely'
 import { GatewayError } from '../../domain/errors.ts'
-import { newId } from '../../lib/id.ts'
+import { newLedgerId } from '../../lib/id.ts'
 import type { Actor, LedgerEntry, LedgerStore, Standing } from '../store.ts'
 import type { Db, Trx } from './db.ts'
 
@@ -21,13 +22,12 @@ export async function enterLedger(
   await trx
     .insertInto('ledger')
     .values({
-      id: newId('led'),
+      id: newLedgerId(atMs),
       user_id: entry.userId,
       at_ms: atMs,
       kind: entry.kind,
       amount_nano_usd: entry.amountNanoUsd,
       balance_after_nano_usd: balance,
-      call_id: null,
       actor: entry.by,
       note: entry.note,
     })
@@ -63,7 +63,7 @@ export async function listLedger(db: Db, page: Parameters<LedgerStore['list']>[0
     kind: row.kind as LedgerEntry['kind'],
     amountNanoUsd: row.amount_nano_usd,
     balanceAfterNanoUsd: row.balance_after_nano_usd,
-    callId: row.call_id,
+    callId: row.kind === 'charge' ? row.id : null,
     actor: row.actor,
     note: row.note,
   }))
@@ -77,18 +77,22 @@ export async function readStanding(db: Db, input: Parameters<LedgerStore['standi
       .select('balance_nano_usd')
       .where('id', '=', input.userId)
       .executeTakeFirstOrThrow()
-    const key = await view
-      .selectFrom('api_keys')
-      .select('spent_nano_usd')
-      .where('id', '=', input.keyId)
-      .executeTakeFirstOrThrow()
+    const spent = await view
+      .selectFrom('roll_ups')
+      .select((e) =>
+        sql<string>`cast(${e.fn.sum(input.spending === 'cost' ? 'cost_nano_usd' : 'charged_nano_usd')} as text)`.as(
+          'total',
+        ),
+      )
+      .where('key_id', '=', input.keyId)
+      .executeTakeFirst()
     const recorded =
       input.callIds.length === 0
         ? []
         : await view.selectFrom('usage').select('id').where('id', 'in', input.callIds).execute()
     return {
       balanceNanoUsd: user.balance_nano_usd,
-      keySpentNanoUsd: key.spent_nano_usd,
+      keySpentNanoUsd: Number(spent?.total ?? 0),
       recordedCallIds: recorded.map((row) => row.id),
     }
   })

@@ -1,4 +1,4 @@
-import type { CompiledQuery, InferResult, QueryResult } from 'kysely'
+import type { CompiledQuery, QueryResult } from 'kysely'
 import type { Db } from './db.ts'
 
 /** A parameter of a statement that is compiled before its values are known: of row `row` the value `column`. */
@@ -14,6 +14,8 @@ class Slot {
 /** Rows per statement: a batch is cut into these, so that few shapes are compiled and each only once. */
 const CHUNKS = [64, 16, 4, 1]
 
+type RowsOf<Query extends Compilable> = ReturnType<Query['compile']> extends CompiledQuery<infer Row> ? Row[] : never
+
 interface Compilable {
   compile(): CompiledQuery
 }
@@ -26,7 +28,7 @@ interface Compilable {
 export function rowsStatement<Row extends object, Query extends Compilable>(
   columns: readonly string[],
   build: (db: Db, rows: Row[]) => Query,
-): (db: Db, rows: readonly unknown[][]) => Promise<InferResult<Query>> {
+): (db: Db, rows: readonly unknown[][]) => Promise<RowsOf<Query>> {
   const compiled = new Map<number, CompiledQuery>()
   const statementFor = (db: Db, size: number): CompiledQuery => {
     let statement = compiled.get(size)
@@ -51,6 +53,6 @@ export function rowsStatement<Row extends object, Query extends Compilable>(
       results.push(...result.rows)
       start += size
     }
-    return results as InferResult<Query>
+    return results as RowsOf<Query>
   }
 }

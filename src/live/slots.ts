@@ -1,0 +1,20 @@
+import type { LimitSubject } from '../domain/limit.ts'
+
+/** How many slots of users, keys and accounts are in use. */
+export class Slots {
+  readonly #inUse: Record<LimitSubject, Map<string, number>> = { user: new Map(), key: new Map(), account: new Map() }
+
+  inUse(kind: LimitSubject, id: string): number {
+    return this.#inUse[kind].get(id) ?? 0
+  }
+
+  take(kind: LimitSubject, id: string): void {
+    this.#inUse[kind].set(id, this.inUse(kind, id) + 1)
+  }
+
+  free(kind: LimitSubject, id: string): void {
+    const left = this.inUse(kind, id) - 1
+    if (left > 0) this.#inUse[kind].set(id, left)
+    else this.#inUse[kind].delete(id)
+  }
+}
