@@ -12,6 +12,7 @@ import { cpuSeconds, hasNginx, rssMb, type Subject, startNginx, startScript } fr
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
+    warm: { type: 'string', default: '8' },
     seconds: { type: 'string', default: '4' },
     only: { type: 'string' },
     connections: { type: 'string', default: '1,32,256' },
@@ -21,6 +22,8 @@ const { values } = parseArgs({
 })
 const ROUNDS = Number(values.rounds)
 const SECONDS = Number(values.seconds)
+/** The compiler takes about so long under load to have seen everything. */
+const WARM_SECONDS = Number(values.warm)
 const MODELS = ['claude-opus-5-5', 'claude-sonnet-5-5', 'claude-haiku-5-5']
 
 interface Workload {
@@ -122,7 +125,7 @@ for (const workload of values.workloads.split(',').map((name) => WORKLOADS[name]
   for (const connections of values.connections.split(',').map(Number)) {
     const rounds = new Map<string, Measured[]>(subjects.map((subject) => [subject.name, []]))
     for (const subject of subjects) {
-      const warm = await measure(subject, workload, connections, 1)
+      const warm = await measure(subject, workload, connections, WARM_SECONDS)
       answered.set(subject.name, (answered.get(subject.name) ?? 0) + warm.answers)
     }
     for (let round = 0; round < ROUNDS; round++) {

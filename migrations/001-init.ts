@@ -141,10 +141,33 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // Calls end out of the order of their ids; `usage tail` follows their ends.
   await db.schema.createIndex('usage_by_end').on('usage').column('ended_at_ms').execute()
 
-  await sums(db.schema.createTable('roll_ups'), 'roll_ups_pk', true).execute()
-  // A key's own totals. Counting into a cell does not touch the index.
-  await db.schema.createIndex('roll_ups_by_key').on('roll_ups').columns(['key_id', 'period_ms']).execute()
-  await sums(db.schema.createTable('usage_closings'), 'usage_closings_pk', false).execute()
+  // What a cell is stands apart from what it counts: counting touches small rows only.
+  let cells = db.schema
+    .createTable('roll_up_cells')
+    .addColumn('id', 'bigint', (c) => c.primaryKey())
+    .addColumn('period_ms', 'bigint', (c) => c.notNull()) as CreateTableBuilder<string, string>
+  for (const name of CELL) cells = cells.addColumn(name, 'text', (c) => c.notNull())
+  await cells.addUniqueConstraint('roll_up_cells_cell', ['period_ms', ...CELL]).execute()
+  await db.schema.createIndex('roll_up_cells_by_key').on('roll_up_cells').columns(['key_id', 'period_ms']).execute()
+
+  let rollUps = db.schema
+    .createTable('roll_ups')
+    .addColumn('cell_id', 'bigint', (c) => c.primaryKey().references('roll_up_cells.id')) as CreateTableBuilder<
+    string,
+    string
+  >
+  for (const name of [...SUMS, ...histogram('duration'), ...histogram('first_token')]) {
+    rollUps = rollUps.addColumn(name, 'bigint', (c) => c.notNull())
+  }
+  await rollUps.execute()
+
+  // What pruned usage rows added up to, so that sums can still be proved.
+  let closings = db.schema
+    .createTable('usage_closings')
+    .addColumn('period_ms', 'bigint', (c) => c.notNull()) as CreateTableBuilder<string, string>
+  for (const name of CELL) closings = closings.addColumn(name, 'text', (c) => c.notNull())
+  for (const name of SUMS) closings = closings.addColumn(name, 'bigint', (c) => c.notNull())
+  await closings.addPrimaryKeyConstraint('usage_closings_pk', ['period_ms', ...CELL]).execute()
 
   await db.schema
     .createTable('ledger')
@@ -215,15 +238,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute()
 }
 
-function sums<T extends string>(table: CreateTableBuilder<T, never>, primaryKey: string, histograms: boolean) {
-  const columns = [...SUMS]
-  if (histograms) {
-    for (const metric of ['duration', 'first_token']) {
-      for (let bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) columns.push(`${metric}_${bucket}`)
-    }
-  }
-  let built = table.addColumn('period_ms', 'bigint', (c) => c.notNull()) as CreateTableBuilder<string, string>
-  for (const name of CELL) built = built.addColumn(name, 'text', (c) => c.notNull())
-  for (const name of columns) built = built.addColumn(name, 'bigint', (c) => c.notNull())
-  return built.addPrimaryKeyConstraint(primaryKey, ['period_ms', ...CELL])
+function histogram(metric: string): string[] {
+  return Array.from({ length: HISTOGRAM_BUCKETS }, (_, bucket) => `${metric}_${bucket}`)
 }

@@ -11,7 +11,8 @@ export interface Database {
   api_keys: ApiKeysTable
   usage: UsageTable
   usage_closings: UsageSums
-  roll_ups: UsageSums & RollUpHistograms
+  roll_up_cells: { id: number } & CellColumns
+  roll_ups: { cell_id: number } & SumColumns & RollUpHistograms
   ledger: LedgerTable
   running_calls: RunningCallsTable
   prices: PricesTable

@@ -22,6 +22,9 @@ const OUTAGES: Record<string, string> = {
   SQLITE_PERM: 'the database file may not be accessed',
 }
 
+/** A statement that begins so takes rows instead of values, and runs once for each; it answers `{ changes }` per row. */
+export const EACH_ROW = '/* each row */ '
+
 /** Opens one connection, as kysely sees it. Throws `unavailable`. */
 export function connectSqlite(file: string, mode: 'read' | 'write', nativeBinding: string | undefined): Db {
   const connection = translated(() => {
@@ -67,11 +70,25 @@ function prepare(connection: BetterSqlite3.Database, sql: string, mode: 'read' |
   // A deferred `begin` in a read-then-write transaction fails at once (SQLITE_BUSY_SNAPSHOT) instead of waiting.
   const text = sql === 'begin' && mode === 'write' ? 'begin immediate' : sql
   const statement = translated(() => connection.prepare(text))
+  if (sql.startsWith(EACH_ROW)) return eachRow(statement)
   return {
     reader: statement.reader,
     all: (parameters) => translated(() => statement.all(parameters)),
     run: (parameters) => translated(() => statement.run(parameters)),
     iterate: (parameters) => statement.iterate(parameters),
+  }
+}
+
+function eachRow(statement: BetterSqlite3.Statement): PreparedStatement {
+  const all = (rows: readonly unknown[]) =>
+    translated(() => rows.map((row) => ({ changes: statement.run(row).changes })))
+  return {
+    reader: true,
+    all,
+    run: () => {
+      throw new Error('a statement for each row answers with rows')
+    },
+    iterate: (rows) => all(rows).values(),
   }
 }
 

@@ -8,7 +8,7 @@ import type { Db } from './queries/db.ts'
 import { connectSqlite } from './sqlite-connection.ts'
 import type { Change } from './store.ts'
 import { WriterThread } from './writer.ts'
-import { runWrite, type WriteInput, type WriteName, writeOperations } from './writes.ts'
+import { transactions } from './writes.ts'
 
 /** How often another process's changes are looked for: one read of one row, 5 µs. */
 const REVISION_POLL_MS = 250
@@ -61,10 +61,8 @@ export function connectForMigration(file: string): Db {
 }
 
 function writesHere(database: Db): Pick<StoreDriver, 'write'> & AsyncDisposable {
-  const operations = writeOperations()
   return {
-    write: <Name extends WriteName>(name: Name, input: WriteInput<Name>, atMs: number) =>
-      database.transaction().execute((trx) => runWrite(operations, trx, name, input, atMs)),
+    write: transactions(database),
     [Symbol.asyncDispose]: () => database.destroy(),
   }
 }

@@ -1,16 +1,17 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { type GatewayError, isGatewayError } from '../domain/errors.ts'
+import type { Db } from './queries/db.ts'
 import type { RecordEntry } from './queries/record.ts'
 import { connectSqlite } from './sqlite-connection.ts'
 import { CLOSE, type WriterReply, type WriterRequest } from './writer.ts'
-import { runWrite, type WriteInput, type WriteName, writeOperations } from './writes.ts'
+import { transactions, type WriteInput, type WriteName } from './writes.ts'
 
 // The daemon's only writer: gets named operations as JSON, runs one transaction at a time, and answers. Records that
 // have come while one commits share the next transaction, whatever batches they came in.
 const { file, nativeBinding } = workerData as { file: string; nativeBinding: string | undefined }
 const port = parentPort as NonNullable<typeof parentPort>
-const operations = writeOperations()
-let database: ReturnType<typeof connectSqlite> | null = null
+let database: Db | null = null
+let write: ReturnType<typeof transactions>
 let turn: Promise<void> = Promise.resolve()
 
 type Message = WriterRequest | typeof CLOSE
@@ -67,6 +68,9 @@ function refusalOf({ code, message, facts }: GatewayError): Pick<WriterReply, 'r
 }
 
 function run<Name extends WriteName>(name: Name, input: WriteInput<Name>, atMs: number) {
-  database ??= connectSqlite(file, 'write', nativeBinding)
-  return database.transaction().execute((trx) => runWrite(operations, trx, name, input, atMs))
+  if (!database) {
+    database = connectSqlite(file, 'write', nativeBinding)
+    write = transactions(database)
+  }
+  return write(name, input, atMs)
 }

@@ -1,5 +1,5 @@
 import * as accounts from './queries/accounts.ts'
-import type { Trx } from './queries/db.ts'
+import type { Db, Trx } from './queries/db.ts'
 import * as groups from './queries/groups.ts'
 import * as keys from './queries/keys.ts'
 import { setPrices } from './queries/prices.ts'
@@ -12,7 +12,7 @@ import * as users from './queries/users.ts'
  * Every write, by name: plain data in, plain data out, each run in one transaction of its own. The names and their JSON
  * are what travels to the writer thread. Made once per connection, because `usage.record` keeps its compiled statements.
  */
-export function writeOperations() {
+function writeOperations() {
   return {
     'users.add': users.addUser,
     'users.set': users.setUser,
@@ -38,19 +38,29 @@ export function writeOperations() {
   } satisfies Record<string, (trx: Trx, input: never, atMs: number) => Promise<unknown>>
 }
 
-export type WriteOperations = ReturnType<typeof writeOperations>
+type WriteOperations = ReturnType<typeof writeOperations>
 export type WriteName = keyof WriteOperations
 export type WriteInput<Name extends WriteName> = Parameters<WriteOperations[Name]>[1]
 export type WriteOutput<Name extends WriteName> = Awaited<ReturnType<WriteOperations[Name]>>
 
-/** Runs a write by its name. */
-export function runWrite<Name extends WriteName>(
-  operations: WriteOperations,
-  trx: Trx,
-  name: Name,
-  input: WriteInput<Name>,
-  atMs: number,
-): Promise<WriteOutput<Name>> {
-  const operation = operations[name] as (trx: Trx, input: WriteInput<Name>, atMs: number) => Promise<WriteOutput<Name>>
-  return operation(trx, input, atMs)
+/** Runs writes by their names on one database, each in one transaction. */
+export function transactions(database: Db) {
+  let operations = writeOperations()
+  return async <Name extends WriteName>(
+    name: Name,
+    input: WriteInput<Name>,
+    atMs: number,
+  ): Promise<WriteOutput<Name>> => {
+    const operation = operations[name] as (
+      trx: Trx,
+      input: WriteInput<Name>,
+      atMs: number,
+    ) => Promise<WriteOutput<Name>>
+    try {
+      return await database.transaction().execute((trx) => operation(trx, input, atMs))
+    } catch (error) {
+      operations = writeOperations() // what they remember may have been undone
+      throw error
+    }
+  }
 }

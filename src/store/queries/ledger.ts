@@ -79,6 +79,7 @@ export async function readStanding(db: Db, input: Parameters<LedgerStore['standi
       .executeTakeFirstOrThrow()
     const spent = await view
       .selectFrom('roll_ups')
+      .innerJoin('roll_up_cells', 'roll_up_cells.id', 'roll_ups.cell_id')
       .select((e) =>
         sql<string>`cast(${e.fn.sum(input.spending === 'cost' ? 'cost_nano_usd' : 'charged_nano_usd')} as text)`.as(
           'total',

@@ -1,8 +1,17 @@
-import { type CompiledQuery, type RawBuilder, sql } from 'kysely'
+import { randomInt } from 'node:crypto'
+import { sql } from 'kysely'
 import type { CallRecord } from '../../domain/call.ts'
-import { CELL_COLUMNS, cellOf, countUsage, ROLL_UP_COUNTERS, toUsageRow, USAGE_COLUMNS } from '../columns.ts'
-import type { LedgerTable, RollUpHistograms, UsageSums, UsageTable } from '../schema.ts'
-import type { Db, Trx } from './db.ts'
+import {
+  CELL_COLUMNS,
+  cellOf,
+  countUsage,
+  ROLL_UP_COUNTERS,
+  ROLL_UP_MS,
+  toUsageRow,
+  USAGE_COLUMNS,
+} from '../columns.ts'
+import type { Database, LedgerTable, UsageTable } from '../schema.ts'
+import type { Trx } from './db.ts'
 import { rowsStatement } from './statement.ts'
 
 /** One call on its way into the store. */
@@ -12,63 +21,76 @@ export interface RecordEntry {
   journaled: boolean
 }
 
+/** Cells whose ids are remembered; they change every quarter of an hour. */
+const CELLS_KNOWN_MAX = 20_000
+
 /**
  * The hot write: usage rows, balances, ledger and roll-ups of a batch of calls, in the transaction that it is given. A
- * call that is already there is left alone and moves nothing. Made once per connection, because it keeps its compiled
- * statements.
+ * call that is already there is left alone and moves nothing. Made anew for each connection, and after a transaction that
+ * failed, because it remembers compiled statements and the cells that it has made.
  */
 export function recordCalls(): (trx: Trx, batch: readonly RecordEntry[]) => Promise<void> {
   const statements = recordStatements()
+  const cellIds = new Map<string, number>()
   return async (trx, batch) => {
     const rows = batch.map((entry) => toUsageRow(entry.call))
-    const inserted = await statements.insertUsage(trx, rows.map(usageValues))
-    const fresh = onlyInserted(rows, inserted)
+    const inserted = await statements.insertUsage(
+      trx,
+      rows.map((row) => USAGE_COLUMNS.map((column) => row[column])),
+    )
+    const fresh = rows.filter((_, index) => inserted[index])
     await charge(trx, statements, fresh)
-    await statements.addToRollUps(trx, rollUp(fresh))
+    await rollUp(trx, statements, cellIds, fresh)
     const journaled = batch.filter((entry) => entry.journaled).map((entry) => entry.call.id)
     if (journaled.length > 0) await trx.deleteFrom('running_calls').where('id', 'in', journaled).execute()
   }
 }
 
+type Statements = ReturnType<typeof recordStatements>
+
 function recordStatements() {
   return {
-    insertUsage: rowsStatement(USAGE_COLUMNS, (db, rows: UsageTable[]) =>
-      db
-        .insertInto('usage')
-        .values(rows)
-        .onConflict((conflict) => conflict.column('id').doNothing())
-        .returning('id'),
+    insertUsage: rowsStatement(
+      USAGE_COLUMNS,
+      (db, rows: UsageTable[]) =>
+        db
+          .insertInto('usage')
+          .values(rows)
+          .onConflict((conflict) => conflict.column('id').doNothing()),
+      'id',
     ),
-    // VALUES names its columns column1, column2 … on SQLite and PostgreSQL alike.
-    debitUsers: rowsStatement(['id', 'amount'], (db, debits: { id: string; amount: number }[]) =>
-      compiled<{ id: string; balance_nano_usd: number }>(
-        db,
-        sql`update users set balance_nano_usd = balance_nano_usd - debit.column2
-          from (values ${sql.join(debits.map(({ id, amount }) => sql`(${id}, cast(${amount} as bigint))`))}) as debit
-          where users.id = debit.column1 returning users.id, users.balance_nano_usd`,
-      ),
+    insertLedger: rowsStatement(
+      LEDGER_COLUMNS,
+      (db, rows: LedgerTable[]) => db.insertInto('ledger').values(rows),
+      'id',
     ),
-    insertLedger: rowsStatement(LEDGER_COLUMNS, (db, rows: LedgerTable[]) => db.insertInto('ledger').values(rows)),
-    addToRollUps: rowsStatement([...CELL_COLUMNS, ...ROLL_UP_COUNTERS], (db, rows: (UsageSums & RollUpHistograms)[]) =>
-      db
-        .insertInto('roll_ups')
-        .values(rows)
-        .onConflict((conflict) =>
-          conflict
-            .columns(CELL_COLUMNS)
-            .doUpdateSet((e) =>
-              Object.fromEntries(
-                ROLL_UP_COUNTERS.map((name) => [name, e(e.ref(`roll_ups.${name}`), '+', e.ref(`excluded.${name}`))]),
+    insertCells: rowsStatement(
+      ['id', ...CELL_COLUMNS],
+      (db, rows: Database['roll_up_cells'][]) =>
+        db
+          .insertInto('roll_up_cells')
+          .values(rows)
+          .onConflict((conflict) => conflict.doNothing()),
+      'id',
+    ),
+    addToRollUps: rowsStatement(
+      ['cell_id', ...ROLL_UP_COUNTERS],
+      (db, rows: Database['roll_ups'][]) =>
+        db
+          .insertInto('roll_ups')
+          .values(rows)
+          .onConflict((conflict) =>
+            conflict
+              .column('cell_id')
+              .doUpdateSet((e) =>
+                Object.fromEntries(
+                  ROLL_UP_COUNTERS.map((name) => [name, e(e.ref(`roll_ups.${name}`), '+', e.ref(`excluded.${name}`))]),
+                ),
               ),
-            ),
-        ),
+          ),
+      'cell_id',
     ),
   }
-}
-
-/** SQL that kysely's builder has no words for, in the shape of its statements. */
-function compiled<Row>(db: Db, query: RawBuilder<Row>): { compile(): CompiledQuery<Row> } {
-  return { compile: () => query.compile(db) }
 }
 
 const LEDGER_COLUMNS = [
@@ -82,43 +104,41 @@ const LEDGER_COLUMNS = [
   'note',
 ] as const satisfies (keyof LedgerTable)[]
 
-function usageValues(row: UsageTable): unknown[] {
-  return USAGE_COLUMNS.map((column) => row[column])
-}
-
-/** A call twice in one batch counts once. */
-function onlyInserted(rows: readonly UsageTable[], inserted: readonly { id: string }[]): UsageTable[] {
-  const ids = new Set(inserted.map((row) => row.id))
-  return rows.filter((row) => ids.delete(row.id))
-}
-
 /** Takes what the calls are charged from their users' balances, each user once, and enters each call into the ledger. */
-async function charge(trx: Trx, statements: ReturnType<typeof recordStatements>, fresh: UsageTable[]): Promise<void> {
+async function charge(trx: Trx, statements: Statements, fresh: UsageTable[]): Promise<void> {
   const charged = fresh.filter((row) => row.payer === 'balance' && row.charged_nano_usd > 0)
   if (charged.length === 0) return
   const byUser = Map.groupBy(charged, (row) => row.user_id)
-  const debits = Array.from(byUser, ([userId, calls]) => [
-    userId,
-    calls.reduce((sum, row) => sum + row.charged_nano_usd, 0),
-  ])
-  const after = await statements.debitUsers(trx, debits)
+  const debits = Array.from(byUser, ([userId, calls]) => {
+    const amount = calls.reduce((sum, row) => sum + row.charged_nano_usd, 0)
+    return sql`(${userId}, cast(${amount} as bigint))`
+  })
+  // VALUES names its columns column1, column2 … on SQLite and PostgreSQL alike.
+  const { rows: after } = await sql<{ id: string; balance_nano_usd: number }>`
+    update users set balance_nano_usd = balance_nano_usd - debit.column2
+    from (values ${sql.join(debits)}) as debit
+    where users.id = debit.column1 returning users.id, users.balance_nano_usd`.execute(trx)
   if (after.length < byUser.size) throw new Error('a call is charged to a user who does not exist')
   const entries = after.flatMap(({ id: userId, balance_nano_usd: last }) => {
-    let balance = last
-    const rows = (byUser.get(userId) ?? []).toReversed().map((row) => {
-      const entry = [row.id, userId, row.ended_at_ms, 'charge', -row.charged_nano_usd, balance, null, null]
-      balance += row.charged_nano_usd
-      return entry
+    const calls = byUser.get(userId) ?? []
+    let balance = calls.reduce((sum, row) => sum + row.charged_nano_usd, last)
+    return calls.map((row) => {
+      balance -= row.charged_nano_usd
+      return [row.id, userId, row.ended_at_ms, 'charge', -row.charged_nano_usd, balance, null, null]
     })
-    return rows.reverse()
   })
   await statements.insertLedger(trx, entries)
 }
 
-/** Cell and counters of each cell that the rows touch, so that a batch writes each cell once. */
-function rollUp(rows: readonly UsageTable[]): (string | number)[][] {
+/** Adds the rows to their cells, each cell once. */
+async function rollUp(
+  trx: Trx,
+  statements: Statements,
+  known: Map<string, number>,
+  fresh: UsageTable[],
+): Promise<void> {
   const cells = new Map<string, { cell: (string | number)[]; counters: number[] }>()
-  for (const row of rows) {
+  for (const row of fresh) {
     const cell = cellOf(row)
     const identity = cell.join('\n')
     let found = cells.get(identity)
@@ -128,5 +148,26 @@ function rollUp(rows: readonly UsageTable[]): (string | number)[][] {
     }
     countUsage(found.counters, row)
   }
-  return Array.from(cells.values(), ({ cell, counters }) => [...cell, ...counters])
+  if (known.size > CELLS_KNOWN_MAX) known.clear()
+  const additions: number[][] = []
+  for (const [identity, { cell, counters }] of cells) {
+    const id = known.get(identity) ?? (await cellId(trx, statements, cell))
+    known.set(identity, id)
+    additions.push([id, ...counters])
+  }
+  await statements.addToRollUps(trx, additions)
+}
+
+/** The id of a cell, which is made if it is not there: the period's number and 32 random bits, so that the cells of one time lie together. */
+async function cellId(trx: Trx, statements: Statements, cell: (string | number)[]): Promise<number> {
+  for (;;) {
+    const id = (Number(cell[0]) / ROLL_UP_MS) * 2 ** 32 + randomInt(2 ** 32)
+    const [made] = await statements.insertCells(trx, [[id, ...cell]])
+    if (made) return id
+    const wanted = CELL_COLUMNS.map((column, index) => sql`${sql.ref(column)} = ${cell[index]}`)
+    const { rows } = await sql<{
+      id: number
+    }>`select id from roll_up_cells where ${sql.join(wanted, sql` and `)}`.execute(trx)
+    if (rows[0]) return rows[0].id // else the random bits were taken: others
+  }
 }

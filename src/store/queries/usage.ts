@@ -87,6 +87,7 @@ export async function reportUsage(db: Db, input: Parameters<UsageStore['report']
   const quarter = (ms: number) => ms - (ms % ROLL_UP_MS)
   const rows = await db
     .selectFrom('roll_ups')
+    .innerJoin('roll_up_cells', 'roll_up_cells.id', 'roll_ups.cell_id')
     .select((e) => [
       e.ref(dimension).as('value'),
       asText(

@@ -69,7 +69,7 @@ export async function verifyUsage(db: Db): Promise<Verification> {
       select ${cell} from (
         ${usageAsCells(sql``)}
         union all select ${cell}, ${plus} from usage_closings
-        union all select ${cell}, ${minus} from roll_ups
+        union all select ${cell}, ${minus} from roll_ups join roll_up_cells on roll_up_cells.id = roll_ups.cell_id
       ) as both_sides group by ${cell} having ${sql.join(differences, sql` or `)} order by ${cell}`.execute(view)
     report(
       cells.rows.map(
