@@ -21,7 +21,7 @@ export interface Subject {
 const HERE = import.meta.dirname
 
 export async function startScript(name: string, script: string, args: string[]): Promise<Subject> {
-  const execArgv = script === 'gateway.ts' ? manifest.subgate.nodeFlags : []
+  const execArgv = script === 'gateway.ts' ? manifest.subgate.nodeFlags.split(' ') : []
   const child = fork(join(HERE, script), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv })
   const [message] = (await once(child, 'message')) as [{ port: number; keys?: string[]; dataDir?: string }]
   return {
