@@ -7,12 +7,13 @@ export function parseDuration(text: string): number | null {
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)) {
     total += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]
   }
-  return Number.isSafeInteger(total) ? total : null
+  const whole = Math.round(total) // 8.2 × 60,000 is 491,999.99999999994
+  return Number.isSafeInteger(whole) && Math.abs(total - whole) < 1e-6 ? whole : null
 }
 
 /** `90000` → `1m30s`: at most two units, the largest first. */
 export function formatDuration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)}ms`
+  if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`
   const parts: string[] = []
   let rest = Math.round(ms / 1000) * 1000
   for (const unit of ['d', 'h', 'm', 's'] as const) {

@@ -5,7 +5,8 @@ export function parseSize(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)\s*([kmg]i?b|b)?$/i.exec(text.trim())
   if (!match) return null
   const bytes = Number(match[1]) * UNIT_BYTES[(match[2] ?? 'b').toLowerCase() as keyof typeof UNIT_BYTES]
-  return Number.isSafeInteger(bytes) ? bytes : null
+  const whole = Math.round(bytes) // 4.35 MB are 4,349,999.999999999
+  return Number.isSafeInteger(whole) && Math.abs(bytes - whole) < 1e-6 ? whole : null
 }
 
 /** `33554432` → `32 MiB`. */
