@@ -43,5 +43,8 @@ export function formatUsd(nanoUsd: number | bigint): string {
 
 /** `850000` → `0.85`. */
 export function formatMultiplier(micro: number): string {
-  return String(micro / MICRO_PER_ONE)
+  const fraction = String(micro % MICRO_PER_ONE)
+    .padStart(6, '0')
+    .replace(/0+$/, '')
+  return `${Math.floor(micro / MICRO_PER_ONE)}${fraction && `.${fraction}`}`
 }
