@@ -59,9 +59,7 @@ const keys: string[] = []
       concurrency: null,
       by: 'bench',
     })
-    const nothing = { name: null, expiresAtMs: null, concurrency: null, quotaNanoUsd: null, broughtKey: null }
-    const lists = { allowIps: [], denyIps: [], models: [] }
-    keys.push((await issueKey(work, { userId: id, groupId: group.id, ...nothing, ...lists })).key)
+    keys.push((await issueKey(work, { userId: id, groupId: group.id })).key)
   }
 }
 const daemon = await startDaemon(config, log)

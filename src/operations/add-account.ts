@@ -2,7 +2,7 @@ import type { Credentials, ProviderName } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
-import type { AccountChanges, StoredAccount } from '../store/store.ts'
+import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
 import { checkBaseUrl } from '../upstream/urls.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -26,8 +26,13 @@ const DEFAULT_WEIGHT = 100
 
 /** Checks the URL, seals the key and stores the account. Throws `invalid_request` or `conflict`. */
 export async function addAccount(work: Workspace, input: NewAccount): Promise<StoredAccount> {
+  return work.store.accounts.add(preparedAccount(work, input))
+}
+
+/** A new account, checked and sealed, as the store takes it. Throws `invalid_request`. */
+export function preparedAccount(work: Workspace, input: NewAccount): AddAccount {
   const id = newId('acc')
-  return work.store.accounts.add({
+  return {
     id,
     provider: input.provider,
     name: input.name,
@@ -41,7 +46,7 @@ export async function addAccount(work: Workspace, input: NewAccount): Promise<St
     ...sealed(work, id, input.apiKey),
     groupIds: input.groupIds,
     by: work.by,
-  })
+  }
 }
 
 export type AccountUpdate = Omit<AccountChanges, 'sealedCredentials' | 'last4'> & { apiKey?: string }

@@ -9,21 +9,31 @@ const KEY_BYTES = 32
 /** A key that is brought along must be at least this hard to guess. */
 const BROUGHT_KEY_CHARACTERS = { min: 20, max: 256 }
 
+/** What is left out is not limited. */
 export interface IssueKey
-  extends Pick<
-    ApiKey,
-    'userId' | 'groupId' | 'name' | 'expiresAtMs' | 'concurrency' | 'quotaNanoUsd' | 'allowIps' | 'denyIps' | 'models'
-  > {
-  /** The user's existing key; null = make a new one. */
-  broughtKey: string | null
+  extends Partial<Omit<ApiKey, 'id' | 'userId' | 'groupId' | 'last4' | 'status' | 'createdAtMs'>> {
+  userId: string
+  groupId: string
+  /** The user's existing key, instead of a new one. */
+  broughtKey?: string | null
 }
 
 /** Issues a key. The key itself is in the answer and nowhere else. Throws `conflict` if it is known already. */
 export async function issueKey(work: Workspace, input: IssueKey): Promise<{ apiKey: ApiKey; key: string }> {
-  const { broughtKey, ...rest } = input
+  const { broughtKey = null, ...given } = input
   const key = broughtKey === null ? newKey(work) : checkedKey(broughtKey)
-  const apiKey = await work.store.keys.add({ ...rest, ...identityOf(work, key), by: work.by })
+  const apiKey = await work.store.keys.add({ ...UNLIMITED, ...given, ...identityOf(work, key), by: work.by })
   return { apiKey, key }
+}
+
+const UNLIMITED = {
+  name: null,
+  expiresAtMs: null,
+  concurrency: null,
+  quotaNanoUsd: null,
+  allowIps: [],
+  denyIps: [],
+  models: [],
 }
 
 /** Exchanges the key for a new one; everything else about it stays. */

@@ -85,7 +85,8 @@ export function checkBaseUrl(text: string, rules: UrlRules): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
 }
 
-function isAllowedHost(host: string, allowed: readonly string[]): boolean {
+/** True if the list has the host, or a `*.` pattern that covers it. */
+export function isAllowedHost(host: string, allowed: readonly string[]): boolean {
   return allowed.some((entry) => {
     const wanted = entry.toLowerCase()
     return wanted.startsWith('*.') ? host.endsWith(wanted.slice(1)) : host === wanted.replace(/^\[|\]$/g, '')

@@ -1,0 +1,44 @@
+import { request } from 'node:http'
+import { text } from 'node:stream/consumers'
+import type { Config } from '../config/load.ts'
+import { GatewayError } from '../domain/errors.ts'
+import type { DaemonStatus } from '../server/admin.ts'
+
+const TIMEOUT_MS = 5000
+
+/** Asks the running daemon over its admin socket. Throws `unavailable` if none answers there. */
+export function askDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath: config.adminSocket, path, timeout: TIMEOUT_MS }, async (res) => {
+      try {
+        const body = await text(res)
+        if (res.statusCode !== 200) throw new Error(`it answers ${res.statusCode}`)
+        resolve(JSON.parse(body) as T)
+      } catch (error) {
+        reject(noDaemon(config.adminSocket, (error as Error).message))
+      }
+    })
+    asking.on('timeout', () => asking.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)))
+    asking.on('error', (error: NodeJS.ErrnoException) =>
+      reject(noDaemon(config.adminSocket, error.code ?? error.message)),
+    )
+    asking.end()
+  })
+}
+
+function noDaemon(socket: string, why: string): GatewayError {
+  return new GatewayError('unavailable', `no gateway answers at ${socket} (${why})`, {
+    hint: 'Is it running? subgate serve starts one; --data-dir says which one is meant.',
+  })
+}
+
+/** Lets the running daemon read its configuration again; returns whether there is one. */
+export async function reloadDaemon(config: Pick<Config, 'adminSocket'>): Promise<boolean> {
+  try {
+    const { pid } = await askDaemon<DaemonStatus>(config, '/status')
+    process.kill(pid, 'SIGHUP')
+    return true
+  } catch {
+    return false
+  }
+}

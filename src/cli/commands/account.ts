@@ -1,0 +1,384 @@
+import { readFileSync } from 'node:fs'
+import { Argument, InvalidArgumentError } from 'commander'
+import type { LoadedConfig } from '../../config/load.ts'
+import { type AccountStatus, PROVIDERS, type ProviderName } from '../../domain/account.ts'
+import { GatewayError, isGatewayError } from '../../domain/errors.ts'
+import { formatDuration } from '../../lib/duration.ts'
+import { accountsInFile } from '../../operations/account-files.ts'
+import { type AccountUpdate, addAccount, updateAccount } from '../../operations/add-account.ts'
+import { allowHosts } from '../../operations/allow-host.ts'
+import { accountsInEnvironment, type ImportedAccount, importAccounts } from '../../operations/import-accounts.ts'
+import { DEFAULT_GROUP } from '../../operations/set-up.ts'
+import { testAccount } from '../../operations/test-account.ts'
+import type { Workspace } from '../../operations/workspace.ts'
+import { providers } from '../../providers/index.ts'
+import type { Store, StoredAccount } from '../../store/store.ts'
+import { isAllowedHost } from '../../upstream/urls.ts'
+import { reloadDaemon } from '../admin-client.ts'
+import type { Context, SecretFlags } from '../context.ts'
+import { printable } from '../format.ts'
+import { futureMoment, orNone, textListFlag, wholeFlag } from '../options.ts'
+import { type Action, ExitCode, type Fill } from '../program.ts'
+import { canAsk, confirm } from '../prompt.ts'
+
+export const fill: Fill = (account, act) => {
+  account
+    .command('add')
+    .addArgument(new Argument('<provider>').choices(PROVIDERS))
+    .summary('add one account; its key is asked for, or read from where you say')
+    .option('--name <name>', "for people; the provider's name if left out")
+    .option('--api-key-stdin', 'read the API key from standard input')
+    .option('--from-env <name>', 'read the API key from an environment variable')
+    .option('--from-file <path>', 'read the API key from a file; - = standard input')
+    .option('--base-url <url>', "another address than the provider's own")
+    .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
+    .option('--priority <n>', 'lower is tried first (default: 50)', wholeFlag(0))
+    .option('--weight <n>', 'share among accounts of the same priority (default: 100)', wholeFlag(0))
+    .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
+    .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
+    .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
+    .option('--expires <when>', 'such as 30d or 2027-01-31')
+    .option('--group <group>', `groups that may use it (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  subgate account add anthropic --name work                      asks for the key\n  subgate account add anthropic --from-env ANTHROPIC_API_KEY\n  pass show anthropic | subgate account add anthropic --name work --api-key-stdin\n  subgate account add anthropic --name relay --base-url https://relay.example.com --allow-host',
+    )
+    .action(act(add))
+  account
+    .command('import')
+    .summary('add accounts found in the environment or in a file')
+    .option('--from-env', "take API keys from the variables that the vendors' own tools read")
+    .option(
+      '--file <path>',
+      'a JSON or YAML list, a Sub2API export or a claude-relay-service export; - = standard input',
+    )
+    .option('--allow-host', 'put the hosts of base URLs on the allowlist')
+    .option('--group <group>', `groups that may use them (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
+    .option('--dry-run', 'only say what would be done')
+    .addHelpText(
+      'after',
+      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
+    )
+    .action(act(importThem))
+  account.command('list').summary('all accounts').action(act(list))
+  account.command('show <account>').summary('one account').action(act(show))
+  account
+    .command('set <account>')
+    .summary('change an account; lists are replaced')
+    .option('--name <name>')
+    .option('--base-url <url>')
+    .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
+    .option('--api-key-stdin', 'read a new API key from standard input')
+    .option('--from-env <name>', 'read a new API key from an environment variable')
+    .option('--from-file <path>', 'read a new API key from a file; - = standard input')
+    .option('--priority <n>', 'lower is tried first', wholeFlag(0))
+    .option('--weight <n>', 'share among accounts of the same priority', wholeFlag(0))
+    .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
+    .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
+    .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
+    .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
+    .option('--group <group>', 'groups that may use it', textListFlag)
+    .action(act(set))
+  account
+    .command('test [account...]')
+    .summary('ask upstreams for their model list: proves the credential, costs nothing')
+    .action(act(test))
+  account
+    .command('pause <account>')
+    .summary('send it no calls')
+    .action(act(setStatus('paused')))
+  account
+    .command('resume <account>')
+    .summary('send it calls again; also ends a rest')
+    .action(act(setStatus('active')))
+  account
+    .command('remove <account>')
+    .summary('delete it; usage keeps its id')
+    .option('--yes', 'do not ask')
+    .action(act(remove))
+}
+
+function headerList(text: string, before: Record<string, string> = {}): Record<string, string> {
+  if (text === 'none') return {}
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError(`'${text}' is not NAME=VALUE`)
+  return { ...before, [text.slice(0, at).trim()]: text.slice(at + 1).trim() }
+}
+
+interface AccountFlags extends SecretFlags {
+  name?: string
+  baseUrl?: string
+  allowHost?: boolean
+  priority?: number
+  weight?: number
+  concurrency?: number | null
+  models?: string[]
+  header?: Record<string, string>
+  expires?: string
+  group?: string[]
+}
+
+async function add(context: Context, flags: AccountFlags, provider: string): Promise<void> {
+  const { out, nowMs } = context
+  const expiresAtMs = flags.expires === undefined ? null : futureMoment(flags.expires, nowMs, out.utc)
+  if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
+  const work = await context.work()
+  const groupIds = await groupsFor(context, work.store, flags.group)
+  const { title } = providers[provider as ProviderName]
+  const account = await addAccount(work, {
+    provider: provider as ProviderName,
+    name: flags.name ?? provider,
+    apiKey: await context.secret(flags, `${title} API key`),
+    baseUrl: flags.baseUrl ?? null,
+    priority: flags.priority,
+    weight: flags.weight,
+    concurrency: flags.concurrency,
+    models: flags.models,
+    headers: flags.header,
+    expiresAtMs,
+    groupIds,
+  })
+  out.data(shown(account), () => account.id)
+  out.say(`Added '${account.name}'. To see whether its key works: subgate account test ${account.name}`)
+}
+
+/** Groups by name; without any, the default one if it is there. */
+async function groupsFor({ out }: Context, store: Store, names: string[] | undefined): Promise<string[]> {
+  if (names) return Promise.all(names.map(async (name) => (await store.groups.find(name)).id))
+  try {
+    return [(await store.groups.find(DEFAULT_GROUP)).id]
+  } catch (error) {
+    if (!isGatewayError(error, 'not_found')) throw error
+    out.warn(`there is no group '${DEFAULT_GROUP}': attach the account with subgate group attach GROUP --account …`)
+    return []
+  }
+}
+
+/** A host that is not on the allowlist is put there if the operator says so; otherwise adding the account will refuse it. */
+async function allowHostOf(context: Context, baseUrl: string, allowed: boolean | undefined): Promise<void> {
+  const hosts = unknownHosts(context.load(), [baseUrl])
+  if (hosts.length === 0) return
+  const question = `${hosts.join(', ')} is not on the allowlist of upstream hosts. Add it?`
+  if (!allowed && !(canAsk(context.io) && (await confirm(context.io, question)))) return
+  await allow(context, hosts)
+}
+
+async function allow(context: Context, hosts: string[]): Promise<void> {
+  const file = allowHosts(context.load(), hosts)
+  context.out.say(`Added ${hosts.join(', ')} to security.url_allowlist.upstream_hosts in ${file}.`)
+  const { config } = context.reload()
+  if (await reloadDaemon(config)) context.out.say('The running gateway has read it.')
+}
+
+function unknownHosts({ config }: LoadedConfig, urls: readonly string[]): string[] {
+  if (!config.urls.allowlist) return []
+  const hosts = urls.flatMap((url) => (URL.canParse(url) ? [new URL(url).hostname] : []))
+  return [...new Set(hosts)].filter((host) => !isAllowedHost(host.replace(/^\[|\]$/g, ''), config.urls.upstreamHosts))
+}
+
+interface ImportFlags {
+  fromEnv?: boolean
+  file?: string
+  allowHost?: boolean
+  group?: string[]
+  dryRun?: boolean
+}
+
+async function importThem(context: Context, flags: ImportFlags): Promise<void> {
+  const { out } = context
+  if (!flags.fromEnv && flags.file === undefined) {
+    throw new InvalidArgumentError('say where from: --from-env, or --file PATH')
+  }
+  const found = [
+    ...(flags.fromEnv ? accountsInEnvironment(context.io.env) : []),
+    ...(flags.file === undefined ? [] : accountsInFile(readInput(flags.file))),
+  ]
+  if (found.length === 0) {
+    const names = Object.values(providers).map(({ environment }) => environment.apiKey)
+    throw new GatewayError(
+      'not_found',
+      flags.file ? 'the file lists no accounts' : `the environment has no ${names.join(' or ')}`,
+    )
+  }
+  if (flags.allowHost && !flags.dryRun) {
+    const urls = found.flatMap(({ account }) => ('refusal' in account || !account.baseUrl ? [] : [account.baseUrl]))
+    const hosts = unknownHosts(context.load(), urls)
+    if (hosts.length > 0) await allow(context, hosts)
+  }
+  const work = await context.work()
+  const groupIds = await groupsFor(context, work.store, flags.group)
+  const results = await importAccounts(work, found, { groupIds, dryRun: flags.dryRun ?? false })
+  out.list(results, importColumns(), '')
+  const count = (result: ImportedAccount['result']) => results.filter((one) => one.result === result).length
+  const summary = `${count('added')} added, ${count('exists')} existed, ${count('refused')} refused`
+  out.say(flags.dryRun ? `Nothing was written. It would be: ${summary}.` : `${summary}.`)
+  if (count('refused') > 0) throw new ExitCode(1)
+}
+
+function importColumns() {
+  return [
+    { title: 'from', value: (one: ImportedAccount) => one.from },
+    { title: 'name', value: (one: ImportedAccount) => one.name },
+    { title: 'provider', value: (one: ImportedAccount) => one.provider },
+    { title: 'result', value: (one: ImportedAccount) => one.result },
+    { title: 'detail', value: (one: ImportedAccount) => one.detail, shrinks: true },
+  ]
+}
+
+function readInput(path: string): string {
+  try {
+    return readFileSync(path === '-' ? 0 : path, 'utf8')
+  } catch (error) {
+    throw new GatewayError('invalid_request', `${path} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+async function list(context: Context): Promise<void> {
+  const { out, nowMs } = context
+  const store = await context.store()
+  const groups = new Map((await store.groups.list()).map((group) => [group.id, group.name]))
+  const accounts = await store.accounts.list()
+  const groupsOf = (account: StoredAccount) => account.groupIds.map((id) => groups.get(id) ?? id).join(', ')
+  out.list(
+    accounts.map(shown),
+    [
+      { title: 'id', value: (account) => account.id },
+      { title: 'name', value: (account) => account.name, shrinks: true },
+      { title: 'provider', value: (account) => account.provider },
+      {
+        title: 'state',
+        value: (account) => stateOf(account, nowMs),
+        shrinks: true,
+        color: (account) => (stateOf(account, nowMs) === 'active' ? 'green' : 'yellow'),
+      },
+      { title: 'priority', align: 'right', value: (account) => String(account.priority) },
+      { title: 'weight', align: 'right', value: (account) => String(account.weight) },
+      { title: 'at a time', align: 'right', value: (account) => account.concurrency ?? 'no limit' },
+      { title: 'groups', value: (account) => groupsOf(account as StoredAccount), shrinks: true },
+      { title: 'key', value: (account) => `…${account.last4}` },
+    ],
+    'There are no accounts yet. To add one: subgate account add anthropic, or subgate account import --from-env',
+  )
+}
+
+/** Without the sealed credentials: nobody needs them, and output ends up in strange places. */
+function shown({ sealedCredentials: _, ...account }: StoredAccount): Omit<StoredAccount, 'sealedCredentials'> {
+  return account
+}
+
+/** `active`, or why it gets no calls and until when. */
+export function stateOf(
+  account: Pick<StoredAccount, 'status' | 'statusReason' | 'rest' | 'expiresAtMs'>,
+  nowMs: number,
+): string {
+  if (account.status !== 'active')
+    return account.statusReason ? `${account.status}: ${account.statusReason}` : account.status
+  if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return 'expired'
+  const { rest } = account
+  if (rest && rest.untilMs > nowMs) return `rests ${formatDuration(rest.untilMs - nowMs)} (${rest.reason})`
+  return 'active'
+}
+
+async function show(context: Context, _flags: object, ref: string): Promise<void> {
+  const { out, nowMs } = context
+  const store = await context.store()
+  const account = await store.accounts.find(ref)
+  const groups = (await store.groups.list()).filter((group) => account.groupIds.includes(group.id))
+  const provider = providers[account.provider]
+  out.data(shown(account), () =>
+    out.facts([
+      ['id', account.id],
+      ['name', printable(account.name)],
+      ['provider', provider.title],
+      ['base URL', account.baseUrl],
+      ['state', printable(stateOf(account, nowMs))],
+      ['key', `…${account.last4}`],
+      ['priority', `${account.priority} (lower is tried first)`],
+      ['weight', String(account.weight)],
+      ['at a time', account.concurrency === null ? 'no limit' : `${account.concurrency} calls`],
+      ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
+      [
+        'headers',
+        Object.entries(account.headers)
+          .map(([name, value]) => `${name}: ${value}`)
+          .join(', '),
+      ],
+      ['groups', groups.map((group) => group.name).join(', ') || 'none: no calls reach it'],
+      ['expires', account.expiresAtMs === null ? 'never' : out.time(account.expiresAtMs)],
+      ['created', out.time(account.createdAtMs)],
+    ]),
+  )
+}
+
+async function set(context: Context, flags: AccountFlags, ref: string): Promise<void> {
+  const { out, nowMs } = context
+  const expires = flags.expires === 'never' ? null : flags.expires && futureMoment(flags.expires, nowMs, out.utc)
+  const newKey = flags.fromEnv !== undefined || flags.fromFile !== undefined || flags.apiKeyStdin
+  if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
+  const work = await context.work()
+  const { id, provider } = await work.store.accounts.find(ref)
+  const isDefault = flags.models?.length === 1 && flags.models[0] === 'default'
+  const update: AccountUpdate = {
+    ...(flags.name !== undefined && { name: flags.name }),
+    ...(flags.baseUrl !== undefined && { baseUrl: flags.baseUrl }),
+    ...(flags.priority !== undefined && { priority: flags.priority }),
+    ...(flags.weight !== undefined && { weight: flags.weight }),
+    ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
+    ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
+    ...(flags.header !== undefined && { headers: flags.header }),
+    ...(typeof expires !== 'undefined' && { expiresAtMs: expires as number | null }),
+    ...(flags.group !== undefined && { groupIds: await groupsFor(context, work.store, flags.group) }),
+    ...(newKey && { apiKey: await context.secret(flags, `${providers[provider].title} API key`) }),
+  }
+  const account = await updateAccount(work, id, update)
+  out.data(shown(account), () => account.id)
+  out.say(`Changed '${account.name}'; a running gateway sees it within a second.`)
+}
+
+async function test(context: Context, _flags: object, ...refs: unknown[]): Promise<void> {
+  const { out } = context
+  const asked = refs.flat() as string[]
+  const work = await context.work()
+  const accounts =
+    asked.length > 0
+      ? await Promise.all(asked.map((ref) => work.store.accounts.find(ref)))
+      : await work.store.accounts.list()
+  const results = await Promise.all(accounts.map((account) => tested(work, account)))
+  out.list(
+    results,
+    [
+      { title: 'account', value: (one) => one.name },
+      { title: 'result', value: (one) => one.result, color: (one) => TEST_COLORS[one.result] },
+      { title: 'took', align: 'right', value: (one) => `${one.durationMs} ms` },
+      { title: 'says', value: (one) => one.message, shrinks: true },
+    ],
+    'There are no accounts to test.',
+  )
+  if (results.some((one) => one.result === 'fails')) throw new ExitCode(1)
+}
+
+async function tested(work: Workspace, account: StoredAccount) {
+  const test = await testAccount(work, account)
+  return { id: account.id, name: account.name, ...test }
+}
+
+const TEST_COLORS = { works: 'green', reached: 'yellow', fails: 'red' } as const
+
+function setStatus(status: AccountStatus): Action<object> {
+  return async (context, _flags, ref = '') => {
+    const store = await context.store()
+    const { id } = await store.accounts.find(ref)
+    const account = await store.accounts.set({ id, changes: { status, statusReason: null }, by: context.actor })
+    context.out.data(shown(account), () => account.id)
+    context.out.say(status === 'active' ? `'${account.name}' gets calls again.` : `'${account.name}' gets no calls.`)
+  }
+}
+
+async function remove(context: Context, flags: { yes?: boolean }, ref: string): Promise<void> {
+  const store = await context.store()
+  const { id, name } = await store.accounts.find(ref)
+  await context.sure(`Delete the account '${name}' and its credential?`, flags.yes)
+  await store.accounts.remove({ id, by: context.actor })
+  context.out.data({ id, removed: true }, () => id)
+  context.out.say(`Removed '${name}'.`)
+}

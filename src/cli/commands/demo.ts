@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Config, loadConfig } from '../../config/load.ts'
+import { FakeUpstream } from '../../demo/fake-upstream.ts'
+import { isGatewayError } from '../../domain/errors.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { newId } from '../../lib/id.ts'
+import { addAccount } from '../../operations/add-account.ts'
+import { issueKey } from '../../operations/issue-key.ts'
+import { DEFAULT_GROUP, makeFirstRows, prepareDataDir } from '../../operations/set-up.ts'
+import { openSecrets } from '../../operations/workspace.ts'
+import { openStore } from '../../store/open.ts'
+import { clientLines, curlLines } from '../client-lines.ts'
+import type { Context } from '../context.ts'
+import { type Daemon, startDaemon } from '../daemon.ts'
+import { createLogger } from '../logger.ts'
+import type { Fill } from '../program.ts'
+import { listenFlag } from './init.ts'
+import { stopSignal } from './serve.ts'
+
+const USER = 'demo@localhost'
+/** Between the events of an answer, so that one sees it stream, in ms. */
+const EVENT_DELAY_MS = 40
+
+export const fill: Fill = (demo, act) => {
+  demo
+    .option('--listen <host:port>', 'where to listen (default: 127.0.0.1:8080, or a free port)', listenFlag)
+    .addHelpText('after', '\nEverything lives in a temporary directory, which is removed at the end (Ctrl-C).')
+    .action(act(run))
+}
+
+async function run(context: Context, flags: { listen?: { host: string; port: number } }): Promise<void> {
+  const { out } = context
+  const dataDir = mkdtempSync(join(tmpdir(), 'subgate-demo-'))
+  try {
+    await using upstream = await FakeUpstream.start()
+    upstream.always({ eventDelayMs: EVENT_DELAY_MS })
+    const config = demoConfig(dataDir, flags.listen ?? { host: '127.0.0.1', port: 8080 })
+    const key = await fillStore(config, upstream.url)
+    await using daemon = await start(config, flags.listen === undefined)
+    const { url } = daemon
+    out.data({ url, key, dataDir, user: USER }, () =>
+      [
+        `${out.style('bold', 'A gateway with a built-in upstream runs at')} ${url}\n`,
+        out.style('bold', 'Ask it:'),
+        ...curlLines(url, key),
+        `\n${out.style('bold', 'Or let Claude Code talk to it:')}`,
+        ...clientLines('claude-code', url, key),
+        'claude -p "hello"',
+        `\n${out.style('bold', 'See what it counted, in another terminal:')}`,
+        `subgate usage report --data-dir ${dataDir}`,
+        `subgate usage tail -f --data-dir ${dataDir}`,
+        `subgate status --data-dir ${dataDir}`,
+      ].join('\n'),
+    )
+    out.say('\nCtrl-C ends it and leaves nothing behind.')
+    await stopSignal()
+    daemon.gateway.running.stopAll()
+    await daemon.drain()
+  } finally {
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+}
+
+/** Nothing of the operator's own configuration or environment reaches the demo. */
+function demoConfig(dataDir: string, { host, port }: { host: string; port: number }): Config {
+  return loadConfig({
+    env: {},
+    cwd: dataDir,
+    terminal: true,
+    flags: {
+      data_dir: dataDir,
+      'server.host': host,
+      'server.port': port,
+      'log.level': 'warn',
+      'security.url_allowlist.enabled': false,
+      'security.url_allowlist.allow_insecure_http': true,
+      'security.url_allowlist.allow_private_hosts': true,
+      simple_mode_confirm: true,
+    },
+  }).config
+}
+
+/** An account at the built-in upstream, a user, and a key, which is returned. */
+async function fillStore(config: Config, upstreamUrl: string): Promise<string> {
+  await prepareDataDir(config)
+  const log = createLogger(config.log)
+  const by = 'demo'
+  await using store = await openStore(config, 'command', { id: newId('prs'), clock: systemClock, log })
+  const work = { config, store, secrets: await openSecrets(config, store), by, clock: systemClock }
+  await makeFirstRows(store, { adminEmail: USER, config, by })
+  const group = await store.groups.find(DEFAULT_GROUP)
+  const user = await store.users.find(USER)
+  const account = { provider: 'anthropic', name: 'built-in', apiKey: 'sk-ant-built-in', baseUrl: upstreamUrl } as const
+  await addAccount(work, { ...account, groupIds: [group.id] })
+  return (await issueKey(work, { userId: user.id, groupId: group.id, name: 'demo' })).key
+}
+
+/** Takes a free port if the usual one is in use and nobody asked for it. */
+async function start(config: Config, mayMove: boolean): Promise<Daemon> {
+  const log = createLogger(config.log)
+  try {
+    return await startDaemon(config, log)
+  } catch (error) {
+    if (!mayMove || !isGatewayError(error, 'conflict')) throw error
+    return startDaemon({ ...config, server: { ...config.server, port: 0 } }, log)
+  }
+}

@@ -1,0 +1,159 @@
+import { existsSync } from 'node:fs'
+import { InvalidArgumentError, Option } from 'commander'
+import { userConfigFile } from '../../config/load.ts'
+import type { ProviderName } from '../../domain/account.ts'
+import { GatewayError } from '../../domain/errors.ts'
+import { accountsInEnvironment, importAccounts } from '../../operations/import-accounts.ts'
+import { issueKey } from '../../operations/issue-key.ts'
+import {
+  DEFAULT_GROUP,
+  type FirstConfig,
+  makeFirstRows,
+  prepareDataDir,
+  writeFirstConfig,
+} from '../../operations/set-up.ts'
+import { databaseFile } from '../../store/open.ts'
+import { clientLines, gatewayUrl } from '../client-lines.ts'
+import type { Context } from '../context.ts'
+import { flag } from '../options.ts'
+import type { Fill } from '../program.ts'
+import { canAsk } from '../prompt.ts'
+import type { WizardAnswers } from '../tui/init-wizard.ts'
+
+const DEFAULT_ADMIN = 'admin@localhost'
+const DEFAULT_PORT = 8080
+
+export const fill: Fill = (init, act) => {
+  init
+    .addOption(
+      new Option('--mode <mode>', 'simple: nobody is billed; saas: balances are debited').choices(['simple', 'saas']),
+    )
+    .option('--listen <host:port>', 'where to listen (default: 127.0.0.1:8080)', listenFlag)
+    .option('--admin-email <email>', `the first user (default: ${DEFAULT_ADMIN})`)
+    .option('--yes', 'take the defaults, do not ask')
+    .addHelpText(
+      'after',
+      '\nNothing that exists is overwritten: a second run says what is there.\n\nExamples:\n  subgate init\n  subgate init --yes --listen 127.0.0.1:9090',
+    )
+    .action(act(init_))
+}
+
+/** Reads `HOST:PORT`, `[::1]:8080` or `:8080`. */
+export const listenFlag = flag((text) => {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:\s]*)):(\d{1,5})$/i.exec(text)
+  const port = Number(match?.[3])
+  if (!match || port > 65535) throw new InvalidArgumentError(`'${text}' is not HOST:PORT`)
+  return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
+})
+
+/** Configuration values that a `--listen` flag stands for. */
+export function listenValues(listen: { host: string; port: number } | undefined): Record<string, unknown> {
+  return listen ? { 'server.host': listen.host, 'server.port': listen.port } : {}
+}
+
+interface InitFlags {
+  mode?: 'simple' | 'saas'
+  listen?: { host: string; port: number }
+  adminEmail?: string
+  yes?: boolean
+}
+
+async function init_(context: Context, flags: InitFlags): Promise<void> {
+  const file = configFileOf(context)
+  const isNew = !existsSync(file)
+  if (isNew && !flags.yes && canAsk(context.io) && !context.out.json) {
+    const { runInitWizard } = await import('../tui/init-wizard.ts')
+    const answers = await runInitWizard({
+      io: context.io,
+      found: accountsInEnvironment(context.io.env),
+      defaults: { ...firstConfigOf(context, flags), adminEmail: flags.adminEmail ?? DEFAULT_ADMIN },
+    })
+    if (!answers) throw new GatewayError('conflict', 'given up; nothing was written')
+    return finishWizard(context, file, answers)
+  }
+  const made = await setUp(context, file, firstConfigOf(context, flags), flags.adminEmail ?? DEFAULT_ADMIN)
+  context.out.data(made.facts, () => made.words.join('\n'))
+  const { configMade, databaseMade, adminEmail } = made.facts
+  if (!configMade && !databaseMade) return context.out.say('Nothing was overwritten.')
+  context.out.say(`\nNext:\n${nextSteps(adminEmail)}`)
+}
+
+/** Where `init` writes: --config, else the file that is in force, else the usual place. */
+function configFileOf(context: Context): string {
+  const { config } = context.flags
+  if (config !== undefined) return config
+  return context.load().file ?? userConfigFile(context.io.env)
+}
+
+function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): FirstConfig {
+  const runMode = flags.mode ?? 'simple'
+  return {
+    runMode,
+    host: flags.listen?.host ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
+    port: flags.listen?.port ?? DEFAULT_PORT,
+    dataDir: dataDir ?? io.env.SUBGATE_DATA_DIR ?? null,
+  }
+}
+
+function nextSteps(adminEmail: string): string {
+  const steps = [
+    ['subgate account import --from-env', 'take the API key of this shell (or: subgate account add anthropic)'],
+    [`subgate key issue ${adminEmail}`, 'make a key for a client'],
+    ['subgate serve', 'run the gateway'],
+  ] as const
+  const width = Math.max(...steps.map(([command]) => command.length))
+  return steps.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`).join('\n')
+}
+
+/** Writes what is missing and says of each thing whether it was made or there before. */
+export async function setUp(context: Context, file: string, first: FirstConfig, adminEmail: string) {
+  const configMade = writeFirstConfig(file, first)
+  context.flags.config = file
+  const { config } = context.reload()
+  const { masterKeyMade, databaseMade } = await prepareDataDir(config)
+  const store = await context.store()
+  const { group, admin } = await makeFirstRows(store, { adminEmail, config, by: context.actor })
+  const made = (isNew: boolean) => (isNew ? 'made' : 'exists')
+  const facts = {
+    configFile: file,
+    configMade,
+    dataDir: config.dataDir,
+    masterKeyMade,
+    databaseMade,
+    groupMade: group !== null,
+    adminMade: admin !== null,
+    adminEmail: admin?.email ?? adminEmail,
+  }
+  const words = [
+    `${made(configMade).padEnd(6)}  configuration  ${file}`,
+    `${made(masterKeyMade).padEnd(6)}  master key     ${config.masterKey === null ? config.masterKeyFile : 'from the configuration'}`,
+    `${made(databaseMade).padEnd(6)}  database       ${databaseFile(config)}`,
+    `${made(group !== null).padEnd(6)}  group          ${DEFAULT_GROUP}`,
+    `${made(admin !== null).padEnd(6)}  admin          ${adminEmail}`,
+  ]
+  return { facts, words, config }
+}
+
+/** What the wizard was told, done: set-up, accounts, and the first key with lines to paste. */
+async function finishWizard(context: Context, file: string, answers: WizardAnswers): Promise<void> {
+  const { out } = context
+  const { facts, words, config } = await setUp(context, file, answers, answers.adminEmail)
+  out.say(`\n${words.join('\n')}`)
+  const work = await context.work()
+  const group = await work.store.groups.find(DEFAULT_GROUP)
+  const pasted = answers.pastedKey && {
+    ...{ from: 'typed', name: answers.pastedKey.provider, provider: answers.pastedKey.provider },
+    account: { provider: answers.pastedKey.provider as ProviderName, apiKey: answers.pastedKey.apiKey, baseUrl: null },
+    ...{ paused: false, leftOut: [] },
+  }
+  const wanted = [...answers.accounts, ...(pasted ? [pasted] : [])]
+  for (const one of await importAccounts(work, wanted, { groupIds: [group.id], dryRun: false })) {
+    out.say(`${one.result.padEnd(6)}  account        ${one.name}${one.detail ? ` (${one.detail})` : ''}`)
+  }
+  const admin = await work.store.users.find(facts.adminEmail)
+  const { key } = await issueKey(work, { userId: admin.id, groupId: group.id, name: 'first' })
+  const url = await gatewayUrl(config)
+  out.say(`\nYour first key, shown only now. For Claude Code and the Anthropic SDKs:\n`)
+  out.data({ ...facts, key, url }, () => clientLines('claude-code', url, key).join('\n'))
+  out.say('\nNow run the gateway: subgate serve')
+}

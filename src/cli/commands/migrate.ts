@@ -1,0 +1,57 @@
+import { existsSync } from 'node:fs'
+import { GatewayError } from '../../domain/errors.ts'
+import { migrateUp, migrationStatus } from '../../store/migrate.ts'
+import { databaseFile } from '../../store/open.ts'
+import { connectForMigration } from '../../store/sqlite.ts'
+import type { Context } from '../context.ts'
+import type { Fill } from '../program.ts'
+
+export const fill: Fill = (migrate, act) => {
+  migrate.command('status').summary('which migrations are applied').action(act(status))
+  migrate
+    .command('up')
+    .summary('apply what is pending')
+    .option('--dry-run', 'only say what would be applied')
+    .action(act(up))
+}
+
+/** Runs `work` on the database, whatever its schema. */
+async function withDatabase<T>(
+  { config }: Context,
+  work: (db: ReturnType<typeof connectForMigration>) => Promise<T>,
+): Promise<T> {
+  const file = databaseFile(config)
+  if (!existsSync(file)) {
+    throw new GatewayError('unavailable', `there is no database at ${file}`, { hint: 'subgate init makes one.' })
+  }
+  const database = connectForMigration(file)
+  try {
+    return await work(database)
+  } finally {
+    await database.destroy()
+  }
+}
+
+async function status(context: Context): Promise<void> {
+  const { out } = context
+  const migrations = await withDatabase(context, migrationStatus)
+  out.list(
+    migrations.map(({ name, appliedAt }) => ({ name, appliedAt: appliedAt?.toISOString() ?? null })),
+    [
+      { title: 'migration', value: (migration) => migration.name },
+      { title: 'applied', value: ({ appliedAt }) => (appliedAt ? out.time(Date.parse(appliedAt)) : 'pending') },
+    ],
+    'There are no migrations.',
+  )
+}
+
+async function up(context: Context, flags: { dryRun?: boolean }): Promise<void> {
+  const { out } = context
+  const names = await withDatabase(context, async (database) => {
+    if (!flags.dryRun) return migrateUp(database)
+    return (await migrationStatus(database)).filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
+  })
+  out.data({ [flags.dryRun ? 'pending' : 'applied']: names }, () => names.join('\n'))
+  if (names.length === 0) out.say('The database is up to date.')
+  else out.say(flags.dryRun ? 'Nothing was applied.' : 'Applied.')
+}

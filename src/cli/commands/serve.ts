@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { userConfigFile } from '../../config/load.ts'
+import { isGatewayError } from '../../domain/errors.ts'
+import { databaseFile } from '../../store/open.ts'
+import type { Context } from '../context.ts'
+import { type Daemon, startDaemon } from '../daemon.ts'
+import { createLogger } from '../logger.ts'
+import type { Fill } from '../program.ts'
+import { listenFlag, listenValues, setUp } from './init.ts'
+
+export const fill: Fill = (serve, act) => {
+  serve
+    .option('--listen <host:port>', 'where to listen, whatever the configuration says', listenFlag)
+    .addHelpText(
+      'after',
+      `
+Where nothing is configured yet, it sets up what 'subgate init --yes' does and starts in simple mode.
+SIGTERM or Ctrl-C lets running calls end (gateway.shutdown_grace); a second one ends them at once.
+SIGHUP reads the configuration again.
+
+Example:
+  subgate serve --listen 127.0.0.1:9090`,
+    )
+    .action(act(run))
+}
+
+async function run(context: Context, flags: { listen?: { host: string; port: number } }): Promise<void> {
+  const { out, io } = context
+  const values = listenValues(flags.listen)
+  const before = context.load(values)
+  if (before.file === null && !existsSync(databaseFile(before.config))) {
+    const { host, port } = before.config.server
+    const first = { runMode: before.config.runMode, host, port, dataDir: context.flags.dataDir ?? null }
+    const { words } = await setUp(context, userConfigFile(io.env), first, 'admin@localhost')
+    out.say(`Nothing was configured, so this was set up:\n${words.join('\n')}\n`)
+  }
+  const { config } = context.reload(values)
+  const log = createLogger(config.log)
+  await using daemon = await startDaemon(config, log)
+  out.say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
+  await sayWhatIsMissing(context, daemon)
+  const onHangUp = () => reload(context, daemon, values)
+  process.on('SIGHUP', onHangUp)
+  try {
+    await stopSignal()
+    out.say('Stopping: running calls may end. Once more to end them now.')
+    const again = stopSignal().then(() => daemon.gateway.running.stopAll())
+    await Promise.race([daemon.drain(), again.then(() => sleep(60_000, undefined, { ref: false }))])
+  } finally {
+    process.off('SIGHUP', onHangUp)
+  }
+  out.say('Stopped.')
+}
+
+/** Resolves at the next SIGTERM or SIGINT. */
+export function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = () => {
+      process.off('SIGTERM', stop)
+      process.off('SIGINT', stop)
+      resolve()
+    }
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
+  })
+}
+
+async function sayWhatIsMissing({ out }: Context, { gateway }: Daemon): Promise<void> {
+  if (gateway.directory.accounts().length === 0) {
+    out.say('There are no accounts yet. In another terminal: subgate account add anthropic')
+  }
+  const keys = await gateway.store.keys.list({ limit: 1 })
+  const [user] = await gateway.store.users.list({ limit: 1 })
+  if (keys.length === 0) {
+    out.say(`There are no keys yet. In another terminal: subgate key issue ${user?.email ?? 'USER'}`)
+  }
+}
+
+function reload(context: Context, daemon: Daemon, values: Record<string, unknown>): void {
+  const { log } = daemon.gateway
+  try {
+    const fixed = daemon.reload(context.reload(values).config)
+    if (fixed.length > 0) log.warn({ keys: fixed }, 'configuration read again; these keys need a restart')
+    else log.info('configuration read again')
+  } catch (error) {
+    if (!isGatewayError(error)) throw error
+    log.error({ reason: error.message }, 'the configuration could not be read again; the old one stays in force')
+  }
+}

@@ -1,0 +1,82 @@
+import { InvalidArgumentError } from 'commander'
+import { isGatewayError } from '../domain/errors.ts'
+import { parseMultiplier, parseUsd } from '../domain/money.ts'
+import { parseDuration } from '../lib/duration.ts'
+
+/** Makes a reader of a flag's text whose complaint is a usage error (exit code 2). */
+export function flag<T>(read: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return read(text)
+    } catch (error) {
+      if (isGatewayError(error, 'invalid_request')) throw new InvalidArgumentError(error.message)
+      throw error
+    }
+  }
+}
+
+/** For a flag that may be given several times, and may hold several values with commas between them. */
+export function listFlag<T>(read: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
+  const one = flag(read)
+  return (text, before = []) => [
+    ...before,
+    ...text
+      .split(',')
+      .map((part) => part.trim())
+      .filter(Boolean)
+      .map(one),
+  ]
+}
+
+export const usdFlag = flag(parseUsd)
+export const multiplierFlag = flag(parseMultiplier)
+export const textListFlag = listFlag((text) => text)
+
+/** A whole number of at least `min`. */
+export function wholeFlag(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min) {
+      throw new InvalidArgumentError(`'${text}' is not a whole number of ${min} or more`)
+    }
+    return value
+  }
+}
+
+/** The same as another flag's reader, or `none` for null: how `set` takes a limit away. */
+export function orNone<T>(read: (text: string) => T, none = 'none'): (text: string) => T | null {
+  return (text) => (text === none ? null : read(text))
+}
+
+const DAY_MS = 86_400_000
+
+/** A moment in the past: `2026-11-25`, `2026-11-25T14:00`, `today`, `yesterday`, or `7d` for so long ago. Days begin at local midnight, or with `utc` at midnight UTC. */
+export function pastMoment(text: string, nowMs: number, utc: boolean): number {
+  if (text === 'today') return startOfDay(nowMs, utc)
+  if (text === 'yesterday') return startOfDay(startOfDay(nowMs, utc) - DAY_MS / 2, utc)
+  const ago = parseDuration(text)
+  return ago !== null ? nowMs - ago : moment(text, utc)
+}
+
+/** A moment to come: a day or time, or `30d` from now. */
+export function futureMoment(text: string, nowMs: number, utc: boolean): number {
+  const ahead = parseDuration(text)
+  const ms = ahead !== null ? nowMs + ahead : moment(text, utc)
+  if (ms <= nowMs) throw new InvalidArgumentError(`'${text}' is in the past`)
+  return ms
+}
+
+/** The midnight before a moment. */
+export function startOfDay(ms: number, utc: boolean): number {
+  return utc ? ms - (ms % DAY_MS) : new Date(ms).setHours(0, 0, 0, 0)
+}
+
+function moment(text: string, utc: boolean): number {
+  const match = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)(Z|[+-]\d{2}:\d{2})?)?$/.exec(text)
+  const [, day, time = '00:00', zone = utc ? 'Z' : ''] = match ?? []
+  const ms = match ? Date.parse(`${day}T${time}${zone}`) : Number.NaN
+  if (Number.isNaN(ms)) {
+    throw new InvalidArgumentError(`'${text}' is not a time such as 2026-11-25, 2026-11-25T14:00, or 30d`)
+  }
+  return ms
+}

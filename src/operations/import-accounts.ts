@@ -1,0 +1,94 @@
+import { isGatewayError } from '../domain/errors.ts'
+import { providers } from '../providers/index.ts'
+import type { StoredAccount } from '../store/store.ts'
+import type { FoundAccount } from './account-files.ts'
+import { type NewAccount, preparedAccount } from './add-account.ts'
+import type { Workspace } from './workspace.ts'
+
+/** What became of one entry of an import. */
+export interface ImportedAccount {
+  /** As it is, or would be, called here. */
+  name: string
+  provider: string
+  result: 'added' | 'exists' | 'refused'
+  from: string
+  accountId: string | null
+  /** Why it was refused and what helps; as which account it exists; what of it was not taken over. */
+  detail: string | null
+}
+
+/** Accounts in the variables that the providers' own tools read. */
+export function accountsInEnvironment(env: NodeJS.ProcessEnv): FoundAccount[] {
+  return Object.values(providers).flatMap(({ name, environment }): FoundAccount[] => {
+    const apiKey = env[environment.apiKey]?.trim()
+    if (!apiKey) return []
+    const account = { provider: name, apiKey, baseUrl: env[environment.baseUrl]?.trim() || null }
+    return [{ from: environment.apiKey, name, provider: name, account, paused: false, leftOut: [] }]
+  })
+}
+
+/**
+ * Adds what is not there yet. An entry whose credential an account has already exists; one whose name another account
+ * has gets a number behind it. One entry's refusal does not stop the others. With `dryRun` nothing is written.
+ */
+export async function importAccounts(
+  work: Workspace,
+  found: readonly FoundAccount[],
+  { groupIds, dryRun }: { groupIds: string[]; dryRun: boolean },
+): Promise<ImportedAccount[]> {
+  const accounts = await work.store.accounts.list()
+  const names = new Set(accounts.map(({ name }) => name))
+  const known = new Map(accounts.flatMap((account) => identityOfStored(work, account)))
+  const results: ImportedAccount[] = []
+  for (const { account, paused, leftOut, ...head } of found) {
+    if ('refusal' in account) {
+      results.push({ ...head, result: 'refused', accountId: null, detail: account.refusal })
+      continue
+    }
+    const existing = known.get(identityOf(account))
+    if (existing) {
+      results.push({ ...head, result: 'exists', accountId: existing.id, detail: `as '${existing.name}'` })
+      continue
+    }
+    const name = freeName(head.name, names)
+    try {
+      const prepared = preparedAccount(work, { ...account, name, groupIds })
+      const { id } = prepared
+      if (!dryRun) {
+        await work.store.accounts.add(prepared)
+        if (paused) await work.store.accounts.set({ id, changes: { status: 'paused' }, by: work.by })
+      }
+      names.add(name)
+      known.set(identityOf(account), { id, name })
+      const notes = [...(paused ? ['paused, as it was switched off'] : []), ...leftOut.map((what) => `without ${what}`)]
+      results.push({ ...head, name, result: 'added', accountId: dryRun ? null : id, detail: notes.join('; ') || null })
+    } catch (error) {
+      if (!isGatewayError(error)) throw error
+      const detail = [error.message, error.facts.hint].filter(Boolean).join(' · ')
+      results.push({ ...head, name, result: 'refused', accountId: null, detail })
+    }
+  }
+  return results
+}
+
+function identityOf({ provider, baseUrl, apiKey }: Pick<NewAccount, 'provider' | 'baseUrl' | 'apiKey'>): string {
+  const url = baseUrl ?? providers[provider].defaultBaseUrl
+  return `${provider} ${url.replace(/\/+$/, '')} ${apiKey}`
+}
+
+/** Nothing for an account whose credentials this master key does not open. */
+function identityOfStored(work: Workspace, account: StoredAccount): [string, { id: string; name: string }][] {
+  try {
+    const { apiKey } = work.secrets.openCredentials(account)
+    return [[identityOf({ ...account, apiKey }), { id: account.id, name: account.name }]]
+  } catch {
+    return []
+  }
+}
+
+function freeName(wanted: string, taken: ReadonlySet<string>): string {
+  if (!taken.has(wanted)) return wanted
+  let number = 2
+  while (taken.has(`${wanted}-${number}`)) number++
+  return `${wanted}-${number}`
+}

@@ -1,0 +1,59 @@
+import type { UpstreamFault } from '../domain/fault.ts'
+import { redact } from '../lib/log.ts'
+import { providers } from '../providers/index.ts'
+import type { StoredAccount } from '../store/store.ts'
+import { collectBody, isFailure, UpstreamClient } from '../upstream/client.ts'
+import type { Workspace } from './workspace.ts'
+
+/** What an account's upstream said to a question that costs nothing. */
+export interface AccountTest {
+  /** works: it lists its models · reached: it answers but has no model list, so the credential is not proved · fails: see `message`. */
+  result: 'works' | 'reached' | 'fails'
+  /** Whose fault it is, if it fails. */
+  blame: UpstreamFault['blame'] | null
+  message: string
+  models: number | null
+  durationMs: number
+}
+
+const TIMEOUT_MS = 15_000
+const BODY_BYTES_MAX = 4 * 1024 * 1024
+
+/** Asks the account's upstream for its model list: the one question that proves a credential and is not billed. */
+export async function testAccount(work: Workspace, account: StoredAccount): Promise<AccountTest> {
+  const provider = providers[account.provider]
+  const startedMs = work.clock()
+  const verdict = (result: AccountTest['result'], message: string, more: Partial<AccountTest> = {}): AccountTest => ({
+    ...{ result, message: redact(message), blame: null, models: null },
+    durationMs: work.clock() - startedMs,
+    ...more,
+  })
+  const credentials = work.secrets.openCredentials(account)
+  const { config } = work
+  await using upstream = new UpstreamClient({
+    rules: () => config.urls,
+    connectTimeoutMs: config.gateway.connectTimeoutMs,
+  })
+  const forwarded = { headers: {}, query: '?limit=1000' }
+  const exchange = upstream.send(provider.request('models', forwarded, account, credentials, null))
+  const timer = setTimeout(() => exchange.cancel(`no answer within ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS)
+  try {
+    const head = await exchange.head
+    if (isFailure(head)) return verdict('fails', head.message, { blame: 'upstream' })
+    const { body, failure } = await collectBody(exchange, BODY_BYTES_MAX)
+    if (failure) return verdict('fails', failure.message, { blame: 'upstream' })
+    if (head.status === 200) {
+      try {
+        const models = provider.readModels(body).length
+        return verdict('works', `it lists ${models} models`, { models })
+      } catch {
+        return verdict('reached', 'it answers, but with no model list that can be read')
+      }
+    }
+    const fault = provider.readFault(head, body)
+    if (fault.blame === 'request') return verdict('reached', `it answers ${head.status} and has no model list`)
+    return verdict('fails', `${fault.message} (${fault.reason}, HTTP ${head.status})`, { blame: fault.blame })
+  } finally {
+    clearTimeout(timer)
+  }
+}
