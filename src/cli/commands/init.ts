@@ -42,7 +42,9 @@ export const fill: Fill = (init, act) => {
 export const listenFlag = flag((text) => {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:\s]*)):(\d{1,5})$/i.exec(text)
   const port = Number(match?.[3])
-  if (!match || port > 65535) throw new InvalidArgumentError(`'${text}' is not HOST:PORT`)
+  if (!match || !URL.canParse(`http://${text.replace(/^:/, '0.0.0.0:')}`)) {
+    throw new InvalidArgumentError(`'${text}' is not HOST:PORT`)
+  }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
 })
 

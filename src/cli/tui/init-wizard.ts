@@ -1,6 +1,5 @@
 import { Box, render, Text, useApp, useInput } from 'ink'
-import { createElement as e, type ReactElement, useState } from 'react'
-import { isGatewayError } from '../../domain/errors.ts'
+import { createElement as e, type ReactElement, useEffect, useRef, useState } from 'react'
 import type { FoundAccount } from '../../operations/account-files.ts'
 import type { FirstConfig } from '../../operations/set-up.ts'
 import { listenFlag } from '../commands/init.ts'
@@ -51,14 +50,14 @@ function Wizard({ found, defaults, done }: Omit<WizardOptions, 'io'> & { done: (
     if (key.escape) app.exit()
   })
   const answered = (said: string, change: Partial<WizardAnswers>) => {
-    const next = { ...answers, ...change }
-    setAnswers(next)
+    setAnswers({ ...answers, ...change })
     setAsked([...asked, { question: current?.title ?? '', answer: said }])
-    if (asked.length + 1 === questionsFor(found, next).length) {
-      done(next)
-      app.exit()
-    }
   }
+  useEffect(() => {
+    if (current) return
+    done(answers)
+    app.exit()
+  })
   return e(
     Box,
     { flexDirection: 'column' },
@@ -167,16 +166,22 @@ function Choice({ question, answered }: QuestionProps): ReactElement {
 function TextField({ question, answered }: QuestionProps): ReactElement {
   const [text, setText] = useState('')
   const [complaint, setComplaint] = useState('')
+  const typed = useRef('') // several keys of one chunk come before the next rendering
+  const submit = () => {
+    const given = typed.current.trim() || (question.suggested ?? '')
+    try {
+      answered(question.hidden ? (given ? `…${given.slice(-4)}` : 'later') : given, question.read?.(given) ?? {})
+    } catch (error) {
+      setComplaint((error as Error).message)
+    }
+  }
   useInput((input, key) => {
-    if (key.return) {
-      const given = text.trim() || (question.suggested ?? '')
-      try {
-        answered(question.hidden ? (given ? `…${given.slice(-4)}` : 'later') : given, question.read?.(given) ?? {})
-      } catch (error) {
-        setComplaint(isGatewayError(error) || error instanceof Error ? error.message : String(error))
-      }
-    } else if (key.backspace || key.delete) setText(text.slice(0, -1))
-    else if (!key.ctrl && !key.meta) setText(text + input)
+    // What is pasted comes in one piece, with its line end.
+    const [line = '', ...more] = input.split(/[\r\n]/)
+    if (key.backspace || key.delete) typed.current = typed.current.slice(0, -1)
+    else if (!key.return && !key.ctrl && !key.meta) typed.current += line
+    setText(typed.current)
+    if (key.return || more.length > 0) submit()
   })
   const shown = question.hidden ? '•'.repeat(text.length) : text
   return e(
