@@ -43,9 +43,19 @@ export function wholeFlag(min: number): (text: string) => number {
   }
 }
 
+/** Stands for null on its way through commander, which makes an empty text of a null. */
+const NONE = Symbol('none')
+
 /** The same as another flag's reader, or `none` for null: how `set` takes a limit away. */
-export function orNone<T>(read: (text: string) => T, none = 'none'): (text: string) => T | null {
-  return (text) => (text === none ? null : read(text))
+export function orNone<T>(read: (text: string) => T, none = 'none'): (text: string) => T | typeof NONE {
+  return (text) => (text === none ? NONE : read(text))
+}
+
+/** A command's flags with null where `orNone` said so. */
+export function withNulls<Flags extends object>(flags: Flags): Flags {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, value]) => [name, value === NONE ? null : value]),
+  ) as Flags
 }
 
 const DAY_MS = 86_400_000

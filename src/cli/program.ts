@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ErrorCode, isGatewayError } from '../domain/errors.ts'
 import { VERSION } from '../version.ts'
 import { Context, type GlobalFlags, type Io } from './context.ts'
+import { withNulls } from './options.ts'
 import { Output } from './output.ts'
 
 /** What a command's action gets beside its arguments and flags. */
@@ -178,7 +179,7 @@ async function fillNoun(command: Command, io: Io, flags: GlobalFlags): Promise<v
       const own = parameters.pop() as Parameters<typeof action>[1]
       Object.assign(flags, command.optsWithGlobals())
       await using context = new Context(io, outputFor(io, flags), flags)
-      await action(context, own, ...(parameters as string[]))
+      await action(context, withNulls(own as object) as typeof own, ...(parameters as string[]))
     }
   const { fill } = await noun.load()
   fill(command, act)

@@ -1,0 +1,325 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { FakeUpstream } from '../../../src/demo/fake-upstream.ts'
+import { type Cli, initializedCli } from '../../support/cli.ts'
+import { secretKey } from '../../support/secrets.ts'
+
+/** What lets accounts call a server of the test. */
+const LOCAL = {
+  SUBGATE_SECURITY_URL_ALLOWLIST_ENABLED: 'false',
+  SUBGATE_SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP: 'true',
+  SUBGATE_SECURITY_URL_ALLOWLIST_ALLOW_PRIVATE_HOSTS: 'true',
+}
+
+t.test('the key comes from the environment, a file or standard input, and is never shown', async (t) => {
+  const subgate = await initializedCli()
+  const [first, second, third] = [secretKey(), secretKey(), secretKey()] as const
+  const file = join(subgate.home, 'key.txt')
+  writeFileSync(file, `${second}\n`)
+  const results = [
+    await subgate.with({ env: { MY_KEY: first } })(
+      'account',
+      'add',
+      'anthropic',
+      '--name',
+      'a',
+      '--from-env',
+      'MY_KEY',
+    ),
+    await subgate('account', 'add', 'anthropic', '--name', 'b', '--from-file', file),
+    await subgate.with({ stdin: `${third}\n` })('account', 'add', 'anthropic', '--name', 'c', '--api-key-stdin'),
+  ]
+  t.same(
+    results.map(({ code }) => code),
+    [0, 0, 0],
+  )
+  const outputs = [
+    ...results,
+    await subgate('account', 'list'),
+    await subgate('account', 'list', '--json'),
+    await subgate('account', 'show', 'a', '--json'),
+  ]
+  const said = outputs.map(({ stdout, stderr }) => stdout + stderr).join('\n')
+  t.notOk([first, second, third].some((key) => said.includes(key)))
+  t.notMatch(said, /sealedCredentials/)
+  const shown = (await subgate('account', 'list', '--json')).json<
+    { name: string; last4: string; groupIds: string[] }[]
+  >()
+  t.same(
+    shown.map(({ name, last4 }) => [name, last4]),
+    [
+      ['a', first.slice(-4)],
+      ['b', second.slice(-4)],
+      ['c', third.slice(-4)],
+    ],
+  )
+  t.ok(
+    shown.every(({ groupIds }) => groupIds.length === 1),
+    'they join the default group',
+  )
+})
+
+t.test('where no key is given the ways to give it are told', async (t) => {
+  const subgate = await initializedCli()
+  t.match(await subgate('account', 'add', 'anthropic'), {
+    code: 1,
+    stderr: /--from-env NAME.*never taken from the command line/s,
+  })
+  t.match(await subgate('account', 'add', 'anthropic', '--from-env', 'NOPE'), {
+    code: 1,
+    stderr: /environment has no NOPE/,
+  })
+  t.match(await subgate('account', 'add', 'nobody'), { code: 2, stderr: /Allowed choices are/ })
+})
+
+t.test('a base URL has to pass the checks, each with its remedy; --allow-host adds to the file', async (t) => {
+  const subgate = await initializedCli()
+  const env = { KEY: secretKey() }
+  const add = (...more: string[]) =>
+    subgate.with({ env })('account', 'add', 'anthropic', '--from-env', 'KEY', '--base-url', ...more)
+  t.match(await add('http://relay.example.com'), {
+    code: 1,
+    stderr: /invalid url scheme: http.*allow_insecure_http: true/s,
+  })
+  t.match(await add('https://127.0.0.1'), { code: 1, stderr: /private address.*allow_private_hosts/s })
+  t.match(await add('https://relay.example.com'), { code: 1, stderr: /not on the allowlist.*upstream_hosts/s })
+  const allowed = await add('https://relay.example.com/', '--allow-host')
+  t.match(allowed, { code: 0, stderr: /Added relay\.example\.com to security\.url_allowlist\.upstream_hosts/ })
+  const config = (await subgate('config', 'show', '--json')).json<{ key: string; value: string }[]>()
+  t.match(
+    config.find(({ key }) => key.endsWith('upstream_hosts')),
+    { value: 'api.anthropic.com, relay.example.com', source: 'file' },
+  )
+  t.match((await subgate('account', 'show', 'anthropic', '--json')).json(), { baseUrl: 'https://relay.example.com' })
+})
+
+t.test('set changes what is named, pause and resume say what they do, remove asks', async (t) => {
+  const subgate = await initializedCli()
+  await subgate.with({ env: { KEY: secretKey() } })('account', 'add', 'anthropic', '--from-env', 'KEY')
+  const set = [
+    '--priority',
+    '5',
+    '--weight',
+    '0',
+    '--concurrency',
+    '9',
+    '--models',
+    'a-*,b',
+    '--header',
+    'X-Team=blue',
+    '--expires',
+    '10d',
+    '--name',
+    'main',
+  ]
+  t.equal((await subgate('account', 'set', 'anthropic', ...set)).code, 0)
+  t.match((await subgate('account', 'show', 'main', '--json')).json(), {
+    priority: 5,
+    weight: 0,
+    concurrency: 9,
+    models: ['a-*', 'b'],
+    headers: { 'x-team': 'blue' },
+    expiresAt: /^2/,
+  })
+  const undo = ['--concurrency', 'none', '--models', 'default', '--header', 'none', '--expires', 'never']
+  t.equal((await subgate('account', 'set', 'main', ...undo)).code, 0)
+  const account = (await subgate('account', 'show', 'main', '--json')).json()
+  t.same([account.concurrency, account.models, account.headers, account.expiresAtMs], [null, [], {}, null])
+  t.match(await subgate('account', 'set', 'main', '--header', 'authorization=x'), { code: 1, stderr: /cannot be set/ })
+  await subgate('account', 'pause', 'main')
+  t.match((await subgate('account', 'list')).stdout, /main .*paused/)
+  await subgate('account', 'resume', 'main')
+  t.match((await subgate('account', 'list')).stdout, /main .*active/)
+  t.match(await subgate('account', 'remove', 'main'), { code: 1, stderr: /--yes/ })
+  t.equal((await subgate('account', 'remove', 'main', '--yes')).code, 0)
+  t.same((await subgate('account', 'list', '--json')).json(), [])
+})
+
+t.test('test asks the upstream for its models', async (t) => {
+  await using upstream = await FakeUpstream.start()
+  const subgate = await initializedCli()
+  const local = subgate.with({ env: { ...LOCAL, KEY: secretKey() } })
+  await local('account', 'add', 'anthropic', '--name', 'good', '--from-env', 'KEY', '--base-url', upstream.url)
+  t.match((await local('account', 'test', 'good', '--json')).json(), [{ name: 'good', result: 'works', models: 3 }])
+  t.match(upstream.seen, [{ method: 'GET', path: /^\/v1\/models/ }])
+  await local('account', 'add', 'anthropic', '--name', 'gone', '--from-env', 'KEY', '--base-url', 'http://127.0.0.1:1')
+  const both = await local('account', 'test')
+  t.match(both, { code: 1, stdout: /gone +fails .*ECONNREFUSED.*good +works/s })
+})
+
+/** Results by name, of an import of this text. */
+async function imported(subgate: Cli, text: string, ...flags: string[]) {
+  const file = join(subgate.home, 'import')
+  writeFileSync(file, text)
+  const result = await subgate('account', 'import', '--file', file, '--json', ...flags)
+  return {
+    ...result,
+    rows: result.stdout ? result.json<{ name: string; result: string; detail: string | null }[]>() : [],
+  }
+}
+
+t.test('import reports each entry and does not stop at a bad one', async (t) => {
+  const subgate = await initializedCli()
+  const key = secretKey()
+  const list = `
+- { provider: anthropic, name: one, api_key: ${key}, priority: 1, models: [claude-*] }
+- { provider: anthropic, name: one, api_key: ${secretKey()} }
+- { provider: anthropic, name: again, api_key: ${key} }
+- { provider: nobody, name: three, api_key: x }
+- { provider: anthropic, name: four }
+- { provider: anthropic, name: five, api_key: "has a space in it" }
+- { provider: anthropic, name: six, api_key: ${secretKey()}, base_url: "https://elsewhere.example.com" }
+- { provider: anthropic, name: seven, api_key: ${secretKey()}, prio: 3 }
+`
+  const dry = await imported(subgate, list, '--dry-run')
+  t.match(dry.stderr, /Nothing was written/)
+  t.same((await subgate('account', 'list', '--json')).json(), [])
+  const { rows, code, stdout, stderr } = await imported(subgate, list)
+  t.equal(code, 1, 'some were refused')
+  t.match(rows, [
+    { name: 'one', result: 'added', detail: null },
+    { name: 'one-2', result: 'added' },
+    { name: 'again', result: 'exists', detail: "as 'one'" },
+    { name: 'three', result: 'refused', detail: /provider/ },
+    { name: 'four', result: 'refused', detail: /api_key/ },
+    { name: 'five', result: 'refused', detail: /no spaces/ },
+    { name: 'six', result: 'refused', detail: /not on the allowlist/ },
+    { name: 'seven', result: 'refused', detail: /prio/ },
+  ])
+  t.notOk((stdout + stderr).includes(key))
+  t.match(stderr, /2 added, 1 existed, 5 refused/)
+  const second = await imported(subgate, list, '--allow-host')
+  t.match(second.stderr, /Added elsewhere\.example\.com to/)
+  t.match(
+    second.rows.map(({ result }) => result),
+    ['exists', 'exists', 'exists', 'refused', 'refused', 'refused', 'added', 'refused'],
+  )
+})
+
+t.test('import reads an export of Sub2API, as a file or as its API answers it', async (t) => {
+  const subgate = await initializedCli()
+  const document = {
+    type: 'sub2api-data',
+    version: 1,
+    exported_at: '2026-11-01T00:00:00Z',
+    proxies: [],
+    accounts: [
+      {
+        ...{ name: 'key account', platform: 'anthropic', type: 'apikey', concurrency: 4, priority: 2 },
+        credentials: {
+          api_key: secretKey(),
+          base_url: 'https://api.anthropic.com/v1',
+          model_mapping: { 'claude-x': 'claude-x' },
+        },
+        expires_at: 1_893_456_000,
+      },
+      {
+        ...{
+          name: 'mapped',
+          platform: 'anthropic',
+          type: 'apikey',
+          concurrency: 0,
+          priority: 50,
+          proxy_key: 'http|p|1||',
+          rate_multiplier: 2,
+        },
+        credentials: { api_key: secretKey(), model_mapping: { 'claude-a': 'claude-b' } },
+      },
+      {
+        name: 'subscription',
+        platform: 'anthropic',
+        type: 'oauth',
+        credentials: { access_token: 'x' },
+        concurrency: 3,
+        priority: 50,
+      },
+      { name: 'other', platform: 'sora', type: 'apikey', credentials: { api_key: 'y' }, concurrency: 3, priority: 50 },
+    ],
+  }
+  const { rows } = await imported(subgate, JSON.stringify({ code: 0, message: 'success', data: document }))
+  t.match(rows, [
+    { name: 'key account', result: 'added', detail: null },
+    {
+      name: 'mapped',
+      result: 'added',
+      detail: 'without its proxy; without its rate multiplier; without its model map',
+    },
+    { name: 'subscription', result: 'refused', detail: /type 'oauth'/ },
+    { name: 'other', result: 'refused', detail: /provider 'sora'/ },
+  ])
+  t.match((await subgate('account', 'show', 'key account', '--json')).json(), {
+    baseUrl: 'https://api.anthropic.com',
+    concurrency: 4,
+    priority: 2,
+    models: ['claude-x'],
+    expiresAtMs: 1_893_456_000_000,
+  })
+  t.match((await subgate('account', 'show', 'mapped', '--json')).json(), { concurrency: null, models: ['claude-a'] })
+  const again = await imported(subgate, JSON.stringify(document))
+  t.match(again.rows, [{ result: 'exists' }, { result: 'exists' }, { result: 'refused' }, { result: 'refused' }])
+})
+
+t.test('import reads an export of claude-relay-service', async (t) => {
+  const subgate = await initializedCli()
+  const document = {
+    success: true,
+    data: {
+      exportedAt: '2026-11-01T00:00:00Z',
+      claudeAccounts: [
+        { kind: 'claude', id: '1', name: 'max plan', authType: 'oauth', credentials: { access_token: 'x' } },
+      ],
+      claudeConsoleAccounts: [
+        {
+          ...{
+            kind: 'claude-console',
+            id: '2',
+            name: 'console',
+            isActive: true,
+            schedulable: true,
+            priority: 7,
+            maxConcurrentTasks: 2,
+          },
+          credentials: { api_key: secretKey(), base_url: 'https://api.anthropic.com' },
+        },
+        {
+          id: '3',
+          name: 'off',
+          isActive: false,
+          priority: '50',
+          apiKey: secretKey(),
+          apiUrl: 'https://api.anthropic.com/v1/messages',
+          supportedModels: '["claude-y"]',
+        },
+      ],
+      openaiResponsesAccounts: [{ name: 'codex', credentials: { api_key: 'x' } }],
+    },
+  }
+  const { rows } = await imported(subgate, JSON.stringify(document))
+  t.match(rows, [
+    { name: 'console', result: 'added', from: 'claudeConsoleAccounts, entry 1' },
+    { name: 'off', result: 'added', detail: /paused/ },
+    { name: 'max plan', result: 'refused', detail: /OAuth/ },
+    { name: 'codex', result: 'refused', detail: /'openai' is not supported/ },
+  ])
+  t.match((await subgate('account', 'show', 'console', '--json')).json(), {
+    priority: 7,
+    concurrency: 2,
+    status: 'active',
+  })
+  t.match((await subgate('account', 'show', 'off', '--json')).json(), {
+    status: 'paused',
+    baseUrl: 'https://api.anthropic.com',
+    models: ['claude-y'],
+  })
+})
+
+t.test('import says when there is nothing to import', async (t) => {
+  const subgate = await initializedCli()
+  t.match(await subgate('account', 'import'), { code: 2, stderr: /--from-env, or --file/ })
+  t.match(await subgate('account', 'import', '--from-env'), { code: 1, stderr: /no ANTHROPIC_API_KEY/ })
+  t.match(await subgate('account', 'import', '--file', '/nowhere'), { code: 1, stderr: /cannot be read/ })
+  t.match(await imported(subgate, '{"hello": 1}'), { code: 1, stderr: /none of: a list of accounts/ })
+  t.match(await imported(subgate, '{{{'), { code: 1, stderr: /neither JSON nor YAML/ })
+  t.match(await imported(subgate, '[]'), { code: 1, stderr: /lists no accounts/ })
+})
