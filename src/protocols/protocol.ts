@@ -50,7 +50,10 @@ export interface CallFacts {
 
 /** Reads usage from an answer's bytes as they pass and never changes them. */
 export interface UsageMeter {
-  /** Takes the next bytes; of a stream only whole events. Returns where in them the terminal event begins, or -1. */
+  /**
+   * Takes the next bytes; of a stream only whole events, or at its end what is left. Returns where in them the terminal
+   * event begins, or -1. Throws EventTooLarge for a JSON answer that is longer than may be held.
+   */
   read(bytes: Buffer): number
   /** The body ended. For a JSON answer that is its terminal event. */
   end(): void

@@ -4,14 +4,16 @@ export interface SseEvent {
   data: string
 }
 
-/** A longer event is taken for a broken upstream. */
-const EVENT_BYTES_MAX = 64 * 1024 * 1024
+/** A longer event, or JSON answer, is taken for a broken upstream. */
+export const EVENT_BYTES_MAX = 64 * 1024 * 1024
+/** What a piece costs beside its bytes: an event that comes byte by byte must not hold gigabytes. */
+export const PIECE_BYTES = 128
 
 const LF = 0x0a
 const CR = 0x0d
 const BLANK_LINE = Buffer.from('\n\n')
 
-/** An event grew beyond what one may have. */
+/** An event, or a JSON answer, grew beyond what one may have. */
 export class EventTooLarge extends Error {}
 
 /**
@@ -25,6 +27,11 @@ export class SseSplitter {
   #atLineStart = true
   /** The last byte was a CR, which may be half of a CRLF: 'blank' if it ended an empty line. */
   #pendingCr: 'blank' | 'line' | null = null
+  readonly #eventBytesMax: number
+
+  constructor(eventBytesMax = EVENT_BYTES_MAX) {
+    this.#eventBytesMax = eventBytesMax
+  }
 
   /** True if bytes of an unfinished event are held. */
   get holdsPartial(): boolean {
@@ -33,6 +40,7 @@ export class SseSplitter {
 
   /** Takes the next bytes and returns the events that they complete (several in one buffer), or null. Throws EventTooLarge. */
   push(chunk: Buffer): Buffer | null {
+    if (chunk.length === 0) return null
     const boundary = this.#pendingCr || chunk.includes(CR) ? this.#scanWithCr(chunk) : this.#scan(chunk)
     if (boundary < 0) {
       this.#keep(chunk)
@@ -57,8 +65,8 @@ export class SseSplitter {
 
   #keep(bytes: Buffer): void {
     this.#partial.push(bytes)
-    this.#partialBytes += bytes.length
-    if (this.#partialBytes > EVENT_BYTES_MAX) throw new EventTooLarge()
+    this.#partialBytes += bytes.length + PIECE_BYTES
+    if (this.#partialBytes > this.#eventBytesMax) throw new EventTooLarge()
   }
 
   /** Behind the last blank line in `chunk`, or -1: the usual case, with LF only, by native searches. */
@@ -73,7 +81,7 @@ export class SseSplitter {
     let boundary = -1
     let i = 0
     let atLineStart = this.#atLineStart
-    if (this.#pendingCr && chunk.length > 0) {
+    if (this.#pendingCr) {
       if (chunk[0] === LF) i = 1
       if (this.#pendingCr === 'blank') boundary = i
       atLineStart = true
@@ -98,31 +106,38 @@ export class SseSplitter {
   }
 }
 
+/** An event where it stands in a text. */
+export interface PlacedEvent extends SseEvent {
+  start: number
+  /** Its blank line is there too. */
+  whole: boolean
+}
+
 /** The events of a piece of text, in order: line ends may be LF, CRLF or CR; comments and fields that nobody needs are skipped. */
-export function readEvents(text: string): (SseEvent & { start: number })[] {
+export function readEvents(text: string): Iterable<PlacedEvent> {
   const usual = readUsualEvent(text)
-  return usual ? [usual] : [...readAnyEvents(text)]
+  return usual ? [usual] : readAnyEvents(text)
 }
 
 /** One event in the form that every vendor sends: a line with its name, a line with its data, a blank line. */
-function readUsualEvent(text: string): (SseEvent & { start: number }) | null {
+function readUsualEvent(text: string): PlacedEvent | null {
   if (!text.startsWith('event: ') || !text.endsWith('\n\n') || text.includes('\r')) return null
   const nameEnd = text.indexOf('\n')
   const dataEnd = text.length - 2
   if (!text.startsWith('data: ', nameEnd + 1) || text.indexOf('\n', nameEnd + 1) !== dataEnd) return null
-  return { name: text.slice(7, nameEnd), data: text.slice(nameEnd + 7, dataEnd), start: 0 }
+  return { name: text.slice(7, nameEnd) || 'message', data: text.slice(nameEnd + 7, dataEnd), start: 0, whole: true }
 }
 
-function* readAnyEvents(text: string): Generator<SseEvent & { start: number }> {
+function* readAnyEvents(text: string): Generator<PlacedEvent> {
   const lines = /(.*?)(\r\n|\r|\n|$)/gsy
   let name = ''
   let data: string[] = []
   let start = 0
   for (const match of text.matchAll(lines)) {
-    const [whole, line = ''] = match
-    const after = match.index + whole.length
-    if (line === '') {
-      if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start }
+    const [matched, line = '', lineEnd] = match
+    const after = match.index + matched.length
+    if (line === '' && lineEnd !== '') {
+      if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start, whole: true }
       name = ''
       data = []
       start = after
@@ -135,5 +150,5 @@ function* readAnyEvents(text: string): Generator<SseEvent & { start: number }> {
     }
     if (after >= text.length) break
   }
-  if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start }
+  if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start, whole: false }
 }

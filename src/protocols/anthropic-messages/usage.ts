@@ -1,9 +1,9 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
 import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
-import { readEvents } from '../sse.ts'
+import { EVENT_BYTES_MAX, EventTooLarge, PIECE_BYTES, readEvents } from '../sse.ts'
 
-/** What Anthropic reports (protocols.md 2.5): totals so far, each of which a later report may replace. */
+/** What Anthropic reports: totals so far, each of which a later report may replace. */
 interface ReportedUsage {
   input_tokens?: unknown
   cache_creation_input_tokens?: unknown
@@ -30,26 +30,32 @@ function newReading(): MeterReading {
   }
 }
 
+const QUOTE = 0x22
 const BLANK_LINE = '\n\n'
 const DELTA_HEAD = 'event: content_block_delta\ndata: '
+
+/** Where the text deltas of a block keep what, counted from the beginning of their data; learnt from the first one. */
+interface DeltaForm {
+  /** The delta's type: one with another first character is no text but a signature or a citation. */
+  typeAt: number
+  typeInitial: number
+  /** The text, as it is written; it ends before the last quote. */
+  textAt: number
+}
 
 /** Reads the events of a stream. */
 class StreamMeter implements UsageMeter {
   readonly reading = newReading()
-  /** Cache writes in all; the split by lifetime comes only in message_start. */
-  #cacheWrites = 0
-  /** Bytes of a delta event around its text, learnt from the first delta of each block; -1 = not learnt yet. */
-  #envelopeBytes = -1
+  #deltaForm: DeltaForm | null = null
 
   read(bytes: Buffer): number {
     const text = bytes.toString('latin1') // one character per byte: offsets are those of the bytes
+    if (text.includes('\r')) return this.#readOthers(text)
     let start = 0
     while (start < text.length) {
-      const isDelta = looksLikeDelta(text, start)
-      const blank = text.indexOf(BLANK_LINE, isDelta ? start + DELTA_HEAD.length : start)
+      const blank = text.indexOf(BLANK_LINE, start)
       const end = blank < 0 ? text.length : blank + BLANK_LINE.length
-      if (isDelta && blank >= 0) this.#countDelta(bytes, start, end)
-      else {
+      if (blank < 0 || !this.#countDelta(text, start, blank)) {
         const terminal = this.#readOthers(text.slice(start, end))
         if (terminal >= 0) return start + terminal
       }
@@ -60,12 +66,29 @@ class StreamMeter implements UsageMeter {
 
   end(): void {}
 
+  /**
+   * Counts a text delta in the usual form without parsing it, once the block's form is known; most events are such. False
+   * for any other event: nothing was counted then.
+   */
+  #countDelta(text: string, start: number, blank: number): boolean {
+    const form = this.#deltaForm
+    if (!form || !looksLikeDelta(text, start)) return false
+    const dataStart = start + DELTA_HEAD.length
+    if (text.charCodeAt(dataStart + form.typeAt) !== form.typeInitial) return false
+    const textStart = dataStart + form.textAt
+    let textEnd = blank
+    while (textEnd > textStart && text.charCodeAt(textEnd) !== QUOTE) textEnd--
+    this.reading.textBytes += Math.max(0, textEnd - textStart)
+    return true
+  }
+
   /** The general way, for any event in any form that SSE allows. Returns where the terminal event begins, or -1. */
   #readOthers(text: string): number {
     for (const event of readEvents(text)) {
       const data = Buffer.from(event.data, 'latin1').toString('utf8')
-      const parsed = parseObject(data)
-      this.#readEvent(event.name === 'message' ? String(parsed?.type) : event.name, parsed, data)
+      const fields = parseObject(data)
+      if (!event.whole && !fields) break // torn: nobody can read it
+      this.#readEvent(event.name === 'message' ? String(fields?.type) : event.name, fields, data)
       if (this.reading.ended) return event.start
     }
     return -1
@@ -77,22 +100,22 @@ class StreamMeter implements UsageMeter {
       case 'message_start': {
         const message = data?.message as { model?: unknown; usage?: ReportedUsage } | undefined
         if (typeof message?.model === 'string') reading.reportedModel = message.model
-        this.#report(message?.usage)
+        mergeUsage(reading.usage, message?.usage)
         return
       }
       case 'content_block_start':
         reading.contentSeen = true
-        this.#envelopeBytes = -1
+        this.#deltaForm = null
         return
       case 'content_block_delta':
         reading.contentSeen = true
-        reading.textBytes += textBytesOf(data)
+        this.#readDelta(data, raw)
         return
       case 'message_delta': {
         reading.contentSeen = true
         const delta = data?.delta as { stop_reason?: unknown } | undefined
         if (typeof delta?.stop_reason === 'string') reading.stopReason = delta.stop_reason
-        this.#report(data?.usage as ReportedUsage | undefined)
+        mergeUsage(reading.usage, data?.usage as ReportedUsage | undefined)
         return
       }
       case 'message_stop':
@@ -106,18 +129,26 @@ class StreamMeter implements UsageMeter {
     }
   }
 
-  #countDelta(bytes: Buffer, start: number, end: number): void {
-    this.reading.contentSeen = true
-    if (this.#envelopeBytes < 0) {
-      const data = parseObject(bytes.toString('utf8', start + DELTA_HEAD.length, end))
-      this.#envelopeBytes = end - start - textBytesOf(data)
-    }
-    this.reading.textBytes += Math.max(0, end - start - this.#envelopeBytes)
+  #readDelta(data: Record<string, unknown> | null, raw: string): void {
+    const text = textOf(data)
+    if (!text) return
+    this.#deltaForm ??= formOf(raw, text)
+    const form = this.#deltaForm
+    const isUsual = form && raw.charCodeAt(form.typeAt) === form.typeInitial
+    this.reading.textBytes += Buffer.byteLength(isUsual ? raw.slice(form.textAt, raw.lastIndexOf('"')) : text.value)
   }
+}
 
-  #report(reported: ReportedUsage | null | undefined): void {
-    this.#cacheWrites = mergeUsage(this.reading.usage, reported, this.#cacheWrites)
-  }
+const DELTA_TYPE = '"delta":{"type":"'
+
+/** Null for data that is not written as Anthropic does: then every delta of the block is parsed. */
+function formOf(raw: string, { key, value }: DeltaText): DeltaForm | null {
+  const typeAt = raw.indexOf(DELTA_TYPE) + DELTA_TYPE.length
+  const textAt = raw.indexOf(`"${key}":"`, typeAt) + key.length + 4
+  const written = raw.slice(textAt - 1, raw.lastIndexOf('"') + 1)
+  return raw.includes(DELTA_TYPE) && parsed(written) === value
+    ? { typeAt, typeInitial: raw.charCodeAt(typeAt), textAt }
+    : null
 }
 
 /**
@@ -129,7 +160,8 @@ function looksLikeDelta(text: string, start: number): boolean {
     text.charCodeAt(start + 26) === 0x0a && // the end of the name's line
     text.charCodeAt(start + 21) === 0x64 && // d of _delta
     text.charCodeAt(start + 7) === 0x63 && // c of content_
-    text.charCodeAt(start) === 0x65 // e of event:
+    text.charCodeAt(start) === 0x65 && // e of event:
+    text.charCodeAt(start + 27) === 0x64 // d of data:
   )
 }
 
@@ -139,10 +171,13 @@ const BODY_KEYS: ReadonlySet<string> = new Set(['type', 'model', 'stop_reason', 
 class BodyMeter implements UsageMeter {
   readonly reading = newReading()
   #chunks: Buffer[] = []
+  #bytes = 0
 
   read(bytes: Buffer): number {
     this.reading.contentSeen = true
     this.#chunks.push(bytes)
+    this.#bytes += bytes.length + PIECE_BYTES
+    if (this.#bytes > EVENT_BYTES_MAX) throw new EventTooLarge()
     return -1
   }
 
@@ -156,7 +191,7 @@ class BodyMeter implements UsageMeter {
     const stopReason = answer.value('stop_reason')
     if (typeof model === 'string') reading.reportedModel = model
     if (typeof stopReason === 'string') reading.stopReason = stopReason
-    mergeUsage(reading.usage, answer.value('usage') as ReportedUsage | undefined, 0)
+    mergeUsage(reading.usage, answer.value('usage') as ReportedUsage | undefined)
     const isError = answer.value('type') === 'error'
     reading.ended = isError ? 'error' : 'complete'
     if (isError) reading.error = { name: 'error', data: `{"type":"error","error":${answer.raw('error') ?? 'null'}}` }
@@ -175,36 +210,56 @@ function scanned(body: Buffer): ScannedObject | null {
 /** No call has more tokens of a kind; a larger number is not a count. */
 const TOKENS_MAX = 1_000_000_000
 
-/** A later number replaces the earlier one; nothing is added (protocols.md 2.5). Returns the cache writes in all. */
-function mergeUsage(usage: Usage, reported: ReportedUsage | null | undefined, cacheWritesBefore: number): number {
-  if (!reported) return cacheWritesBefore
-  const later = (value: unknown, before: number) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= TOKENS_MAX ? value : before
-  usage.inputTokens = later(reported.input_tokens, usage.inputTokens)
-  usage.cacheReadTokens = later(reported.cache_read_input_tokens, usage.cacheReadTokens)
-  usage.outputTokens = later(reported.output_tokens, usage.outputTokens)
-  usage.reasoningTokens = later(reported.output_tokens_details?.thinking_tokens, usage.reasoningTokens)
-  usage.webSearchRequests = later(reported.server_tool_use?.web_search_requests, usage.webSearchRequests)
-  const cacheWrites = later(reported.cache_creation_input_tokens, cacheWritesBefore)
-  usage.cacheWrite1hTokens = later(reported.cache_creation?.ephemeral_1h_input_tokens, usage.cacheWrite1hTokens)
-  // Without the split, writes are of the default lifetime; with it, both parts are what they say.
-  const fiveMinutes = later(reported.cache_creation?.ephemeral_5m_input_tokens, cacheWrites - usage.cacheWrite1hTokens)
-  usage.cacheWrite5mTokens = Math.max(0, fiveMinutes)
-  return cacheWrites
+/** A later number replaces the earlier one; nothing is added. What is no count says nothing. */
+function mergeUsage(usage: Usage, reported: ReportedUsage | null | undefined): void {
+  if (!reported) return
+  usage.inputTokens = countOf(reported.input_tokens) ?? usage.inputTokens
+  usage.cacheReadTokens = countOf(reported.cache_read_input_tokens) ?? usage.cacheReadTokens
+  usage.outputTokens = countOf(reported.output_tokens) ?? usage.outputTokens
+  usage.reasoningTokens = countOf(reported.output_tokens_details?.thinking_tokens) ?? usage.reasoningTokens
+  usage.webSearchRequests = countOf(reported.server_tool_use?.web_search_requests) ?? usage.webSearchRequests
+  mergeCacheWrites(usage, reported)
 }
 
-/** UTF-8 bytes of what a delta generated: text, thinking, or a piece of a tool's input. */
-function textBytesOf(data: Record<string, unknown> | null): number {
-  const delta = data?.delta as { text?: unknown; thinking?: unknown; partial_json?: unknown } | undefined
-  const text = delta?.text ?? delta?.thinking ?? delta?.partial_json
-  return typeof text === 'string' ? Buffer.byteLength(text) : 0
+/** The split by lifetime comes only in message_start, the sum perhaps again later; what no split explains is of the default lifetime. */
+function mergeCacheWrites(usage: Usage, { cache_creation_input_tokens, cache_creation }: ReportedUsage): void {
+  const all = countOf(cache_creation_input_tokens)
+  const fiveMinutes = countOf(cache_creation?.ephemeral_5m_input_tokens)
+  const oneHour = countOf(cache_creation?.ephemeral_1h_input_tokens)
+  usage.cacheWrite1hTokens = oneHour ?? Math.min(usage.cacheWrite1hTokens, all ?? Number.POSITIVE_INFINITY)
+  if (fiveMinutes !== null) usage.cacheWrite5mTokens = fiveMinutes
+  if (all !== null) usage.cacheWrite5mTokens = Math.max(fiveMinutes ?? 0, all - usage.cacheWrite1hTokens)
+}
+
+function countOf(value: unknown): number | null {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= TOKENS_MAX ? (value as number) : null
+}
+
+interface DeltaText {
+  key: 'text' | 'thinking' | 'partial_json'
+  value: string
+}
+
+/** What a delta generated: text, thinking, or a piece of a tool's input; null for signatures and whatever else there is. */
+function textOf(data: Record<string, unknown> | null): DeltaText | null {
+  const delta = data?.delta as Record<string, unknown> | null | undefined
+  for (const key of ['text', 'thinking', 'partial_json'] as const) {
+    const value = delta?.[key]
+    if (typeof value === 'string') return { key, value }
+  }
+  return null
 }
 
 function parseObject(text: string): Record<string, unknown> | null {
+  const value = parsed(text)
+  return value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : null
+}
+
+/** Undefined if it is not JSON. */
+function parsed(text: string): unknown {
   try {
-    const value = JSON.parse(text) as unknown
-    return value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : null
+    return JSON.parse(text) as unknown
   } catch {
-    return null
+    return undefined
   }
 }
