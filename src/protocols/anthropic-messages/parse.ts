@@ -7,7 +7,7 @@ const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_token
 
 /** A longer model name is not one. */
 const MODEL_CHARACTERS_MAX = 256
-/** A longer session signal is hashed like any other, but nobody sends one. */
+/** A longer session signal is none. */
 const SESSION_CHARACTERS_MAX = 512
 
 /** Claude Code's first system block: it changes with every release and so tells nothing about the conversation. */
@@ -28,7 +28,7 @@ export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   return {
     requestedModel: model,
     stream: stream === true,
-    maxOutputTokens: typeof maxTokens === 'number' && maxTokens >= 0 ? maxTokens : null,
+    maxOutputTokens: Number.isSafeInteger(maxTokens) && (maxTokens as number) >= 0 ? (maxTokens as number) : null,
     conversation: () => sessionSignal(headers, keys) ?? firstWords(keys),
   }
 }
@@ -42,15 +42,15 @@ function scanned(body: Buffer): ScannedObject {
   }
 }
 
-/** protocols.md 5: the client's header, then `metadata.user_id` in its JSON form, its older form, or as it is. */
+/** The first that says something: the client's header, then `metadata.user_id` in its JSON form, its older form, or as it is. */
 function sessionSignal(headers: Headers, keys: ScannedObject): string | null {
-  const header = headers['x-claude-code-session-id'] ?? headers['x-session-affinity']
-  if (typeof header === 'string' && isSignal(header)) return header
   const metadata = keys.value('metadata') as { user_id?: unknown } | null | undefined
-  const userId = metadata?.user_id
-  if (typeof userId !== 'string') return null
-  const found = sessionOfUserId(userId)
-  return isSignal(found) ? found : null
+  const signals = [
+    headers['x-claude-code-session-id'],
+    headers['x-session-affinity'],
+    typeof metadata?.user_id === 'string' ? sessionOfUserId(metadata.user_id) : null,
+  ]
+  return (signals.find((signal) => typeof signal === 'string' && isSignal(signal)) as string | undefined) ?? null
 }
 
 function sessionOfUserId(userId: string): string {
