@@ -1,7 +1,7 @@
 import { ERROR_STATUS, type ErrorCode, type GatewayError } from '../../domain/errors.ts'
 import type { RenderedError } from '../protocol.ts'
 
-/** Anthropic's status and error type for each of our codes (protocols.md 2.6; 2.7 for a gateway's own money). */
+/** Anthropic's status and error type for each of our codes; a gateway's own money is a billing_error. */
 const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
   invalid_request: { type: 'invalid_request_error' },
   unauthenticated: { type: 'authentication_error' },

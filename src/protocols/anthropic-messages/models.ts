@@ -4,24 +4,36 @@ import type { ServedModel } from '../protocol.ts'
 const PAGE_DEFAULT = 20
 const PAGE_MAX = 1000
 
-/** A page of Anthropic's model list, by `limit`, `after_id` and `before_id`. */
+/** A page of Anthropic's model list, by `limit`, `after_id` and `before_id`; empty behind a model that is not (or no longer) on it. */
 export function renderMessagesModels(models: ServedModel[], query: string): Buffer {
   const asked = new URLSearchParams(query)
-  const limit = Math.min(PAGE_MAX, Math.max(1, Number(asked.get('limit')) || PAGE_DEFAULT))
-  const place = (name: string) => models.findIndex((model) => model.id === asked.get(name))
-  const after = asked.has('after_id') ? place('after_id') + 1 : 0
-  const before = asked.has('before_id') ? place('before_id') : models.length
-  const page = asked.has('before_id')
-    ? models.slice(Math.max(0, before - limit), before)
-    : models.slice(after, after + limit)
+  const limit = Math.min(PAGE_MAX, Math.max(1, Math.floor(Number(asked.get('limit'))) || PAGE_DEFAULT))
+  const [start, end] = pageOf(models, limit, asked.get('after_id'), asked.get('before_id'))
+  const page = models.slice(start, end)
   return Buffer.from(
     JSON.stringify({
       data: page.map(modelObject),
-      has_more: asked.has('before_id') ? before - limit > 0 : after + limit < models.length,
+      has_more: asked.has('before_id') ? start > 0 : end < models.length,
       first_id: page[0]?.id ?? null,
       last_id: page.at(-1)?.id ?? null,
     }),
   )
+}
+
+function pageOf(
+  models: ServedModel[],
+  limit: number,
+  afterId: string | null,
+  beforeId: string | null,
+): [number, number] {
+  const place = (id: string) => models.findIndex((model) => model.id === id)
+  if (beforeId !== null) {
+    const end = Math.max(0, place(beforeId))
+    return [Math.max(0, end - limit), end]
+  }
+  const after = afterId === null ? -1 : place(afterId)
+  const start = afterId !== null && after < 0 ? models.length : after + 1
+  return [start, Math.min(models.length, start + limit)]
 }
 
 export function renderMessagesModel(model: ServedModel): Buffer {
