@@ -1,4 +1,5 @@
 import type { Blame, RestKind, UpstreamFault } from '../../domain/fault.ts'
+import { redact } from '../../lib/log.ts'
 import type { SseEvent } from '../../protocols/sse.ts'
 import type { ResponseHead } from '../provider.ts'
 
@@ -13,45 +14,58 @@ const RATE_LIMIT = verdict('account', 'rate_limit')
 const OVERLOAD = verdict('upstream', 'overload')
 const DISABLED: Verdict = { ...CREDENTIAL, disables: true }
 
-/** By Anthropic's error type, for statuses, bodies and in-stream events alike (protocols.md 2.6). */
-const BY_TYPE: Record<string, Verdict> = {
-  invalid_request_error: REQUEST,
-  not_found_error: REQUEST,
-  request_too_large: REQUEST,
-  conflict_error: REQUEST,
-  not_supported: REQUEST,
-  authentication_error: CREDENTIAL,
-  permission_error: CREDENTIAL,
-  billing_error: FUNDS,
-  rate_limit_error: RATE_LIMIT,
-  overloaded_error: OVERLOAD,
-  api_error: OVERLOAD,
-  timeout_error: OVERLOAD,
-}
+/** By Anthropic's error type, for statuses, bodies and in-stream events alike. */
+const BY_TYPE: ReadonlyMap<string, Verdict> = new Map([
+  ['invalid_request_error', REQUEST],
+  ['not_found_error', REQUEST],
+  ['request_too_large', REQUEST],
+  ['conflict_error', REQUEST],
+  ['not_supported', REQUEST],
+  ['authentication_error', CREDENTIAL],
+  ['permission_error', CREDENTIAL],
+  ['billing_error', FUNDS],
+  ['rate_limit_error', RATE_LIMIT],
+  ['overloaded_error', OVERLOAD],
+  ['api_error', OVERLOAD],
+  ['timeout_error', OVERLOAD],
+])
 
-/** Where the body names no type: proxies, HTML pages. */
-const BY_STATUS: Record<number, Verdict> = { 401: CREDENTIAL, 402: FUNDS, 408: OVERLOAD, 429: RATE_LIMIT }
+/** Statuses that say whose fault it is, also where the type says something else, or there is none (proxies, HTML pages). */
+const BY_STATUS: Record<number, Verdict> = {
+  401: CREDENTIAL,
+  402: FUNDS,
+  408: OVERLOAD,
+  413: REQUEST,
+  429: RATE_LIMIT,
+  501: REQUEST,
+}
 
 /** Vendors' wordings that say more than their type; they live here and nowhere else. */
 const BY_WORDING: [RegExp, Verdict][] = [
   [/organization has been disabled|account has been disabled|api key has been (?:revoked|disabled)/i, DISABLED],
-  [/credit balance is too low/i, FUNDS],
+  [/credit balance is too low|reached your specified api usage limits/i, FUNDS],
 ]
+/**
+ * Only the vendor's own sentence counts. Errors also repeat what the client wrote (`model: claude-x`, `key: Extra inputs…`,
+ * "unexpected value `x`"), and no client may take an account out of service by its choice of words.
+ */
+const VENDORS_OWN = /^(?:your?|this|credit)\b(?!.*(?:: |[`"]))/is
 
-/** A 429 with this error code is a monthly cap, not a burst (protocols.md 2.6). */
+/** A 429 with this error code is a monthly cap, not a burst. */
 const SPEND_LIMIT_CODE = 'enforced_spend_limit_reached'
 
 /** Characters of an upstream's words that are kept for records and logs. */
 const MESSAGE_MAX = 500
+/** What an error's type looks like; anything else is no type. */
+const MACHINE_WORD = /^[a-z0-9_]{1,64}$/i
 
 export function anthropicFault(head: ResponseHead, body: Buffer): UpstreamFault {
-  const said = errorIn(body.toString('utf8'))
+  const text = body.toString('utf8')
+  const said = errorIn(text)
   return {
-    ...judge(head.status, said),
+    ...judge(head.status, said, /^\s*</.test(text)),
     reason: said?.type ?? (head.status < 400 ? 'invalid_answer' : `http_${head.status}`),
-    message:
-      said?.message.slice(0, MESSAGE_MAX) ??
-      `the upstream answered ${head.status} without an error that it is known to send`,
+    message: said?.message ?? `the upstream answered ${head.status} without an error that it is known to send`,
     retryAfterMs: retryAfterOf(head),
     mayBeRunning: false,
     upstreamStatus: head.status,
@@ -63,9 +77,9 @@ export function anthropicFault(head: ResponseHead, body: Buffer): UpstreamFault 
 export function anthropicStreamFault(event: SseEvent): UpstreamFault {
   const said = errorIn(event.data)
   return {
-    ...judge(200, said),
+    ...judge(200, said, false),
     reason: said?.type ?? 'error_event',
-    message: said?.message.slice(0, MESSAGE_MAX) ?? 'the upstream ended its stream with an error event',
+    message: said?.message ?? 'the upstream ended its stream with an error event',
     retryAfterMs: null,
     mayBeRunning: false,
     upstreamStatus: 200,
@@ -74,22 +88,27 @@ export function anthropicStreamFault(event: SseEvent): UpstreamFault {
   }
 }
 
-function judge(status: number, said: AnthropicError | null): Pick<UpstreamFault, 'blame' | 'rest' | 'disables'> {
-  const { blame, rest, disables } = verdictOn(status, said)
+function judge(
+  status: number,
+  said: AnthropicError | null,
+  isPage: boolean,
+): Pick<UpstreamFault, 'blame' | 'rest' | 'disables'> {
+  const { blame, rest, disables } = verdictOn(status, said, isPage)
   return { blame, rest, disables: disables ?? false }
 }
 
-function verdictOn(status: number, said: AnthropicError | null): Verdict {
-  const worded = said && BY_WORDING.find(([wording]) => wording.test(said.message))?.[1]
-  if (worded) return worded
+function verdictOn(status: number, said: AnthropicError | null, isPage: boolean): Verdict {
+  if (said && VENDORS_OWN.test(said.message)) {
+    const worded = BY_WORDING.find(([wording]) => wording.test(said.message))?.[1]
+    if (worded) return worded
+  }
   if (said?.errorCode === SPEND_LIMIT_CODE) return FUNDS
-  const typed = said && BY_TYPE[said.type]
-  // A server error that calls itself something else is still the server's.
-  if (typed && !(status >= 500 && typed.blame === 'request')) return typed
-  if (BY_STATUS[status]) return BY_STATUS[status]
-  // 403 without Anthropic's own words is a page of something in front of it.
-  if (status === 403 || status >= 500 || status < 400) return OVERLOAD
-  return REQUEST
+  const byType = said && BY_TYPE.get(said.type)
+  const byStatus = BY_STATUS[status] ?? (status >= 500 ? OVERLOAD : null)
+  if (byType && byStatus) return byType.blame === 'account' ? byType : byStatus
+  if (byType || byStatus) return (byType ?? byStatus) as Verdict
+  // A page, or a 403 without Anthropic's own words, comes from something in front of it.
+  return isPage || status === 403 || status < 400 ? OVERLOAD : REQUEST
 }
 
 interface AnthropicError {
@@ -101,13 +120,16 @@ interface AnthropicError {
 function errorIn(text: string): AnthropicError | null {
   try {
     const { error } = JSON.parse(text) as {
-      error?: { type?: unknown; message?: unknown; details?: { error_code?: unknown } }
+      error?: { type?: unknown; message?: unknown; details?: { error_code?: unknown } | null }
     }
-    if (typeof error?.type !== 'string') return null
+    if (typeof error?.type !== 'string' || !MACHINE_WORD.test(error.type)) return null
     const code = error.details?.error_code
     return {
       type: error.type,
-      message: typeof error.message === 'string' ? error.message : error.type,
+      message: redact(typeof error.message === 'string' && error.message !== '' ? error.message : error.type).slice(
+        0,
+        MESSAGE_MAX,
+      ),
       errorCode: typeof code === 'string' ? code : null,
     }
   } catch {
@@ -115,8 +137,11 @@ function errorIn(text: string): AnthropicError | null {
   }
 }
 
-function retryAfterOf(head: ResponseHead): number | null {
-  const value = head.headers['retry-after']
-  const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : Number.NaN
-  return Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : null
+/** Seconds, or a date, which is counted from the answer's own date: its clock, not ours. Null if it says neither. */
+function retryAfterOf({ headers }: ResponseHead): number | null {
+  const value = headers['retry-after']
+  if (typeof value !== 'string') return null
+  if (/^\s*\d{1,9}(?:\.\d+)?\s*$/.test(value)) return Math.ceil(Number(value) * 1000)
+  const waitMs = Date.parse(value) - Date.parse(String(headers.date))
+  return /[a-z]/i.test(value) && Number.isFinite(waitMs) ? Math.max(0, waitMs) : null
 }

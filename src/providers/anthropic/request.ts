@@ -8,7 +8,7 @@ const PATHS: Record<Operation, { method: 'GET' | 'POST'; path: string }> = {
   models: { method: 'GET', path: '/v1/models' },
 }
 
-/** What a client's request may carry to Anthropic beside its body (protocols.md 2.7: open lists). */
+/** What a client's request may carry to Anthropic beside its body (open lists: a gateway must pass what it does not know). */
 const FORWARDED_PREFIXES = ['anthropic-', 'x-claude-code-', 'x-stainless-']
 const FORWARDED_NAMES: ReadonlySet<string> = new Set(['x-app', 'user-agent', 'content-type', 'accept'])
 
@@ -24,11 +24,12 @@ export function anthropicRequest(
 ): UpstreamRequest {
   const { method, path } = PATHS[operation]
   const headers = forwardedHeaders(forwarded.headers, account.headers)
-  headers.push('x-api-key', credentials.apiKey, 'accept-encoding', 'identity')
+  const own: Record<string, string> = { 'x-api-key': credentials.apiKey, 'accept-encoding': 'identity' }
   if (operation === 'models' && forwarded.headers['anthropic-version'] === undefined) {
-    headers.push('anthropic-version', OWN_VERSION)
+    own['anthropic-version'] = OWN_VERSION
   }
-  for (const name in account.headers) headers.push(name, account.headers[name] as string)
+  const ours = { ...own, ...account.headers }
+  for (const name in ours) headers.push(name, ours[name] as string)
   return { method, baseUrl: account.baseUrl, path: path + forwarded.query, headers, body }
 }
 
@@ -36,7 +37,7 @@ function forwardedHeaders(headers: Headers, replaced: Record<string, string>): s
   const kept: string[] = []
   for (const name in headers) {
     const allowed = FORWARDED_NAMES.has(name) || FORWARDED_PREFIXES.some((prefix) => name.startsWith(prefix))
-    if (!allowed || name in replaced) continue
+    if (!allowed || Object.hasOwn(replaced, name)) continue
     const value = headers[name]
     if (typeof value === 'string') kept.push(name, value)
     else if (value) for (const one of value) kept.push(name, one)

@@ -1,0 +1,174 @@
+import type { FaultSample, ProviderSamples } from '../../contract/provider.ts'
+
+/** Answers of Anthropic's API and of what stands in front of it, with whose fault they are. */
+
+const error = (type: string, message: string, details?: object) => ({
+  type: 'error',
+  error: { type, message, ...(details && { details }) },
+  request_id: 'req_011CbrFTcXhtiMzr3s6EocF7',
+})
+
+const PAGE = '<!DOCTYPE html>\n<html><head><title>Bad Gateway</title></head><body>cloudflare</body></html>'
+
+const REQUEST = { blame: 'request', rest: null } as const
+const CREDENTIAL = { blame: 'account', rest: 'credential' } as const
+const FUNDS = { blame: 'account', rest: 'funds' } as const
+const RATE_LIMIT = { blame: 'account', rest: 'rate_limit' } as const
+const OVERLOAD = { blame: 'upstream', rest: 'overload' } as const
+
+const LOW_BALANCE =
+  'Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.'
+const SPENT = 'You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.'
+
+/** An answer with one of Anthropic's own errors. */
+const typed = (status: number, type: string, message: string, expected: FaultSample['expected']): FaultSample => ({
+  name: `${status} ${type}: ${message}`,
+  status,
+  body: error(type, message),
+  expected: { reason: type, message, ...expected },
+})
+
+/** An answer that is not Anthropic's, or not as it is known to be. */
+const other = (status: number, body: string | object, expected: FaultSample['expected']): FaultSample => ({
+  name: `${status} ${JSON.stringify(body)}`,
+  status,
+  body,
+  expected,
+})
+
+const faults: FaultSample[] = [
+  typed(400, 'invalid_request_error', 'prompt is too long: 210000 tokens > 200000 maximum', REQUEST),
+  typed(400, 'invalid_request_error', "messages.1.role: Input should be 'user' or 'assistant'", REQUEST),
+  typed(400, 'invalid_request_error', 'context_management: Extra inputs are not permitted', REQUEST),
+  typed(404, 'not_found_error', 'model: claude-nothing', REQUEST),
+  typed(409, 'conflict_error', 'The request conflicts with another.', REQUEST),
+  typed(413, 'request_too_large', 'Request exceeds the maximum size', REQUEST),
+  typed(422, 'invalid_request_error', 'Unprocessable', REQUEST),
+  typed(501, 'not_supported', 'count_tokens is not available here', REQUEST),
+  other(422, { detail: 'a field is missing' }, { ...REQUEST, reason: 'http_422' }),
+  other(404, { detail: 'Not Found' }, { ...REQUEST, reason: 'http_404' }),
+  other(413, '<html><center>413 Request Entity Too Large</center></html>', REQUEST),
+
+  typed(401, 'authentication_error', 'invalid x-api-key', CREDENTIAL),
+  typed(403, 'permission_error', 'Your API key does not have permission to use the specified resource.', CREDENTIAL),
+  typed(401, 'invalid_request_error', 'Incorrect API key provided.', CREDENTIAL),
+  typed(401, 'api_error', 'Unauthorized', CREDENTIAL),
+  other(401, 'Unauthorized', { ...CREDENTIAL, reason: 'http_401' }),
+  typed(400, 'invalid_request_error', 'This organization has been disabled.', { ...CREDENTIAL, disables: true }),
+  typed(403, 'permission_error', 'This organization has been disabled.', { ...CREDENTIAL, disables: true }),
+  typed(401, 'authentication_error', 'This API key has been revoked.', { ...CREDENTIAL, disables: true }),
+  typed(403, 'permission_error', 'Your account has been disabled after an automatic review.', {
+    ...CREDENTIAL,
+    disables: true,
+  }),
+
+  typed(402, 'billing_error', 'Payment is required', FUNDS),
+  typed(402, 'invalid_request_error', 'Payment is required', FUNDS),
+  other(402, '', FUNDS),
+  typed(400, 'invalid_request_error', LOW_BALANCE, FUNDS),
+  typed(400, 'invalid_request_error', 'Credit balance is too low', FUNDS),
+  typed(400, 'invalid_request_error', SPENT, FUNDS),
+  typed(429, 'billing_error', 'The spend cap is reached.', FUNDS),
+  {
+    name: '429 that is a monthly cap',
+    status: 429,
+    body: error('rate_limit_error', 'Limit reached.', { error_code: 'enforced_spend_limit_reached' }),
+    expected: FUNDS,
+  },
+
+  {
+    ...typed(429, 'rate_limit_error', 'This request would exceed your account’s rate limit.', {
+      ...RATE_LIMIT,
+      retryAfterMs: 12_000,
+    }),
+    headers: { 'retry-after': '12' },
+  },
+  typed(429, 'rate_limit_error', 'Rate limited', RATE_LIMIT),
+  typed(429, 'invalid_request_error', 'Slow down', RATE_LIMIT),
+  other(429, PAGE, { ...RATE_LIMIT, reason: 'http_429' }),
+  other(429, '', RATE_LIMIT),
+
+  typed(529, 'overloaded_error', 'Overloaded', OVERLOAD),
+  typed(503, 'overloaded_error', 'Overloaded', OVERLOAD),
+  typed(500, 'api_error', 'Internal server error', OVERLOAD),
+  typed(504, 'timeout_error', 'The request timed out', OVERLOAD),
+  typed(500, 'invalid_request_error', 'a server that calls its own fault the request’s', OVERLOAD),
+  other(408, '', OVERLOAD),
+  other(502, PAGE, { ...OVERLOAD, reason: 'http_502' }),
+  other(503, 'upstream connect error or disconnect/reset before headers', OVERLOAD),
+  other(520, '', OVERLOAD),
+  other(403, PAGE, OVERLOAD),
+  other(403, '{"message":"Forbidden"}', OVERLOAD),
+  other(404, PAGE, OVERLOAD),
+  other(400, PAGE, OVERLOAD),
+  other(302, '', { ...OVERLOAD, reason: 'invalid_answer' }),
+  other(200, PAGE, { ...OVERLOAD, reason: 'invalid_answer' }),
+  other(200, '', { ...OVERLOAD, reason: 'invalid_answer' }),
+  typed(200, 'overloaded_error', 'Overloaded', OVERLOAD),
+  typed(200, 'rate_limit_error', 'Rate limited', RATE_LIMIT),
+
+  // What a client wrote comes back in errors: none of it may take an account out of service.
+  typed(404, 'not_found_error', 'model: claude-your credit balance is too low', REQUEST),
+  typed(404, 'not_found_error', 'model: claude-this organization has been disabled', REQUEST),
+  typed(400, 'invalid_request_error', 'Your credit balance is too low: Extra inputs are not permitted', REQUEST),
+  typed(400, 'invalid_request_error', 'This organization has been disabled.: Extra inputs are not permitted', REQUEST),
+  typed(
+    400,
+    'invalid_request_error',
+    'Unexpected value(s) `this api key has been revoked` for the `anthropic-beta` header.',
+    REQUEST,
+  ),
+  typed(400, 'invalid_request_error', 'Your tool "credit balance is too low" is not known', REQUEST),
+]
+
+export const anthropicSamples: ProviderSamples = {
+  operations: {
+    messages: { method: 'POST', path: '/v1/messages' },
+    count_tokens: { method: 'POST', path: '/v1/messages/count_tokens' },
+    models: { method: 'GET', path: '/v1/models' },
+  },
+  forwarded: {
+    'anthropic-version': '2026-10-21',
+    'anthropic-beta': 'claude-code-20250219,interleaved-thinking-2025-05-14,never-heard-of-2099-01-01',
+    'anthropic-dangerous-direct-browser-access': 'true',
+    'anthropic-never-heard-of': 'x',
+    'x-claude-code-session-id': '11111111-2222-4333-8444-555555555555',
+    'x-claude-code-agent-id': 'a',
+    'x-stainless-timeout': '600',
+    'x-app': 'cli',
+    'user-agent': 'claude-cli/2.1.330 (external, sdk-cli)',
+    'content-type': 'application/json',
+    accept: 'application/json',
+  },
+  signature: (apiKey) => ['x-api-key', apiKey],
+  faults,
+  streamFaults: [
+    {
+      name: 'overloaded',
+      data: error('overloaded_error', 'Overloaded'),
+      expected: { ...OVERLOAD, reason: 'overloaded_error' },
+    },
+    { name: 'server error', data: error('api_error', 'Internal server error'), expected: OVERLOAD },
+    { name: 'rate limit', data: error('rate_limit_error', 'Rate limited'), expected: RATE_LIMIT },
+    { name: 'the request', data: error('invalid_request_error', 'prompt is too long: 1 > 0'), expected: REQUEST },
+    { name: 'credential', data: error('authentication_error', 'expired'), expected: CREDENTIAL },
+    { name: 'funds', data: error('invalid_request_error', LOW_BALANCE), expected: FUNDS },
+    {
+      name: 'a type never heard of',
+      data: error('weather_error', 'rain'),
+      expected: { ...OVERLOAD, reason: 'weather_error' },
+    },
+    { name: 'no JSON', data: 'upstream connect error', expected: { ...OVERLOAD, reason: 'error_event' } },
+    { name: 'an error body inside a 200', data: '{"type":"error","error":null}', expected: OVERLOAD },
+  ],
+  models: {
+    body: JSON.stringify({
+      data: [
+        { type: 'model', id: 'claude-opus-5-5', display_name: 'Claude Opus 5.5', created_at: '2026-09-22T00:00:00Z' },
+        { id: 'claude-haiku-5-5' },
+      ],
+      has_more: false,
+    }),
+    ids: ['claude-opus-5-5', 'claude-haiku-5-5'],
+  },
+}
