@@ -52,7 +52,8 @@ _subgate() {
   while :; do
     case "$path" in
 ${cases(words, (entries) => `options=${quoted(entries.map(({ word }) => word).join(' '))}`)}
-      *) path="\${path% *}"; continue ;;
+      *" "*) path="\${path% *}"; continue ;;
+      *) path=""; continue ;;
     esac
     break
   done
@@ -70,7 +71,8 @@ _subgate() {
   while :; do
     case "$path" in
 ${cases(words, (entries) => `options=(${entries.map(({ word, help }) => quoted(`${word}:${help}`)).join(' ')})`)}
-      *) path="\${path% *}"; continue ;;
+      *" "*) path="\${path% *}"; continue ;;
+      *) path=""; continue ;;
     esac
     break
   done

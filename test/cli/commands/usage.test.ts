@@ -1,0 +1,200 @@
+import { pino } from 'pino'
+import t from 'tap'
+import type { CallRecord } from '../../../src/domain/call.ts'
+import { NO_USAGE } from '../../../src/domain/usage.ts'
+import { openStore } from '../../../src/store/open.ts'
+import type { Store } from '../../../src/store/store.ts'
+import { type Cli, initializedCli, newCli } from '../../support/cli.ts'
+import { addScene, callOf } from '../../support/store.ts'
+
+/** Works on the store of a command line. */
+async function withStore<T>({ dataDir }: Cli, work: (store: Store) => Promise<T>): Promise<T> {
+  const log = pino({ level: 'silent' })
+  const config = { dataDir, gateway: { chargeWaitMs: 5000 } } as Parameters<typeof openStore>[0]
+  await using store = await openStore(config, 'command', { id: 'test', clock: Date.now, log })
+  return await work(store)
+}
+
+const NOV_25 = Date.UTC(2026, 10, 25, 9)
+
+/** Three calls of two users: two of one model on two days, one that failed with an unpriced model. */
+async function withCalls(): Promise<{ subgate: Cli; calls: CallRecord[]; emails: string[] }> {
+  const subgate = await initializedCli()
+  return withStore(subgate, async (store) => {
+    const ada = await addScene(store)
+    const bob = await addScene(store)
+    const usage = { ...NO_USAGE, inputTokens: 1000, outputTokens: 200, cacheReadTokens: 5000 }
+    const attempt = {
+      accountId: ada.accountId,
+      startedMs: 2,
+      endedMs: 40,
+      status: 529,
+      fault: 'overloaded_error',
+      message: 'Overloaded',
+    }
+    const calls = [
+      callOf(ada, {
+        atMs: NOV_25,
+        usage,
+        costNanoUsd: 9_000_000,
+        firstTokenMs: 300,
+        upstreamModel: 'claude-opus-5-5',
+        requestedModel: 'claude-opus-5-5',
+      }),
+      callOf(ada, {
+        atMs: NOV_25 + 86_400_000,
+        usage,
+        costNanoUsd: 1_000_000,
+        upstreamModel: 'claude-opus-5-5',
+        requestedModel: 'claude-opus-5-5',
+      }),
+      callOf(bob, {
+        ...{
+          atMs: NOV_25,
+          upstreamModel: 'claude-next',
+          requestedModel: 'claude-next',
+          priceState: 'unknown',
+          costNanoUsd: 0,
+        },
+        ...{
+          outcome: 'failed',
+          usage: NO_USAGE,
+          error: 'overloaded',
+          status: 529,
+          attempts: [attempt],
+          userAgent: '=cmd("x"),\u001b[31mred',
+        },
+      }),
+    ]
+    for (const call of calls) await store.usage.record(call, false)
+    const users = await store.users.list({ limit: 10 })
+    const emails = [ada, bob].map(({ userId }) => users.find(({ id }) => id === userId)?.email ?? '')
+    return { subgate, calls, emails }
+  })
+}
+
+t.test('report adds up by model, user, day and hour', async (t) => {
+  const { subgate, emails } = await withCalls()
+  const byModel = (await subgate('usage', 'report', '--json')).json()
+  t.match(byModel.rows, [
+    {
+      name: 'claude-opus-5-5',
+      requests: 2,
+      errors: 0,
+      costNanoUsd: 10_000_000,
+      inputTokens: 2000,
+      cacheReadTokens: 10_000,
+      outputTokens: 400,
+    },
+    { name: 'claude-next', requests: 1, errors: 1, costNanoUsd: 0, unpricedRequests: 1 },
+  ])
+  t.match(byModel.total, { requests: 3, errors: 1, costNanoUsd: 10_000_000, unpricedRequests: 1 })
+  const text = await subgate('usage', 'report', '--by', 'user')
+  t.match(text.stdout, new RegExp(`USER .*${emails[0]} .*2 .*\\$0\\.01 .*${emails[1]} .*total`, 's'))
+  t.match(text.stderr, /1 of these calls used tokens without a known price/)
+  const byDay = (await subgate('usage', 'report', '--by', 'day', '--utc', '--json')).json<{
+    rows: { name: string; requests: number }[]
+  }>()
+  t.same(
+    byDay.rows.map(({ name, requests }) => [name, requests]),
+    [
+      ['2026-11-25', 2],
+      ['2026-11-26', 1],
+    ],
+  )
+  const byHour = (await subgate('usage', 'report', '--by', 'hour', '--utc', '--json')).json<{
+    rows: { name: string }[]
+  }>()
+  t.same(
+    byHour.rows.map(({ name }) => name),
+    ['2026-11-25 09:00', '2026-11-26 09:00'],
+  )
+  t.match(
+    (await subgate('usage', 'report', '--by', 'day', '--utc', '--chart')).stdout,
+    /2026-11-25 {2}█{40} \$0\.009\n2026-11-26 {2}████▌ \$0\.001/,
+  )
+})
+
+t.test('filters narrow a report, and name what they do not know', async (t) => {
+  const { subgate, emails } = await withCalls()
+  const requests = async (...argv: string[]) =>
+    (await subgate('usage', 'report', '--json', '--utc', ...argv)).json<{ total: { requests: number } }>().total
+      .requests
+  t.equal(await requests('--user', emails[1] as string), 1)
+  t.equal(await requests('--model', 'claude-opus-5-5'), 2)
+  t.equal(await requests('--from', '2026-11-26'), 1)
+  t.equal(await requests('--from', '2026-11-25', '--to', '2026-11-26'), 2)
+  t.match(await subgate('usage', 'report', '--user', 'nobody'), { code: 1, stderr: /no user 'nobody'/ })
+  t.match(await subgate('usage', 'report', '--from', 'then'), { code: 2, stderr: /is not a time such as/ })
+  t.match(await subgate('usage', 'report', '--from', '2026-11-26', '--to', '2026-11-25'), {
+    code: 2,
+    stderr: /not before/,
+  })
+})
+
+t.test('tail prints a line a call, show the whole story of one', async (t) => {
+  const { subgate, calls } = await withCalls()
+  const failed = calls[2] as CallRecord
+  const lines = (await subgate('usage', 'tail', '--json')).stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  t.equal(lines.length, 3)
+  t.same((await subgate('usage', 'tail', '-n', '1', '--json')).json(), lines[2])
+  t.match((await subgate('usage', 'tail')).stdout, /complete .*6,000 in, 200 out {2}\$0\.009/)
+  const story = (await subgate('usage', 'show', failed.id)).stdout
+  t.match(
+    story,
+    /failed \(overloaded\), HTTP 529.*Attempts.*overloaded_error +Overloaded.*None was reported.*unknown: the model has no price/s,
+  )
+  t.notOk(story.includes('\u001b'), 'what a client wrote does not reach the terminal as it is')
+  t.match((await subgate('usage', 'show', failed.id, '--json')).json(), { id: failed.id, attempts: [{ status: 529 }] })
+  const prefix = failed.id.slice(0, -2)
+  t.match((await subgate('usage', 'show', prefix)).stdout, failed.id, 'a unique beginning of the id is enough')
+  t.match(await subgate('usage', 'show', 'call_0'), { code: 1, stderr: /fits several/ })
+  t.match(await subgate('usage', 'show', 'call_zzz'), { code: 1, stderr: /no call 'call_zzz'.*usage tail/s })
+})
+
+t.test('export gives every call, safe for spreadsheets', async (t) => {
+  const { subgate } = await withCalls()
+  const csv = (await subgate('usage', 'export', '--format', 'csv')).stdout.trimEnd().split('\n')
+  t.equal(csv.length, 4)
+  t.match(csv[0], /^id,at,endedAt,userId,keyId,/)
+  t.match(csv.join('\n'), /,"'=cmd\(""x""\),/, 'no formula, and quotes doubled')
+  const rows = (await subgate('usage', 'export', '--format', 'jsonl', '--model', 'claude-next')).stdout
+    .trim()
+    .split('\n')
+  t.match(
+    rows.map((row) => JSON.parse(row)),
+    [{ requestedModel: 'claude-next', attempts: 1, inputTokens: 0, at: '2026-11-25T09:00:00.000Z' }],
+  )
+  t.match(await subgate('usage', 'export'), { code: 2, stderr: /--format/ })
+  const empty = await initializedCli()
+  t.match((await empty('usage', 'export', '--format', 'csv')).stdout, /^id,at,[^\n]*\n$/)
+})
+
+t.test('verify proves, and finds what was tampered with', async (t) => {
+  const { subgate } = await withCalls()
+  t.match(await subgate('usage', 'verify'), { code: 0, stdout: /Everything adds up: 3 calls/ })
+  const { default: Database } = await import('better-sqlite3')
+  const database = new Database(`${subgate.dataDir}/subgate.db`)
+  database.exec('update usage set cost_nano_usd = cost_nano_usd + 1')
+  database.close()
+  t.match(await subgate('usage', 'verify'), { code: 1, stdout: /roll-up .*is not what its usage rows add up to/ })
+  t.match((await subgate('usage', 'verify', '--json')).json(), { ok: false })
+})
+
+t.test('prune deletes old calls and keeps totals and proof', async (t) => {
+  const { subgate } = await withCalls()
+  t.match(await subgate('usage', 'prune', '--before', '2026-11-26', '--utc'), { code: 1, stderr: /--yes/ })
+  t.match(await subgate('usage', 'prune', '--before', '2026-11-26', '--utc', '--yes'), { code: 0, stdout: '2\n' })
+  t.match((await subgate('usage', 'report', '--json')).json(), { total: { requests: 3 } })
+  t.match(await subgate('usage', 'verify'), { code: 0, stdout: /1 calls/ })
+})
+
+t.test('without calls and without a database', async (t) => {
+  const subgate = await initializedCli()
+  t.match(await subgate('usage', 'report'), { code: 0, stdout: '', stderr: /no calls yet/ })
+  t.match((await subgate('usage', 'report', '--json')).json(), { rows: [], total: { requests: 0 } })
+  t.match(await newCli()('usage', 'report'), { code: 3, stderr: /subgate init/ })
+})
