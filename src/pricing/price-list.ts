@@ -89,7 +89,7 @@ export function parsePriceFile(text: string, defaultSource: string): PriceRow[] 
     const [issue] = result.error.issues
     throw new GatewayError('invalid_request', `${issue?.path.join('.') || 'the price list'}: ${issue?.message}`)
   }
-  return Object.entries(result.data).flatMap(([provider, entries]) =>
+  const rows = Object.entries(result.data).flatMap(([provider, entries]) =>
     entries.map((entry) => ({
       provider,
       model: entry.model,
@@ -99,6 +99,18 @@ export function parsePriceFile(text: string, defaultSource: string): PriceRow[] 
       source: entry.source ?? defaultSource,
     })),
   )
+  refuseTwice(rows)
+  return rows
+}
+
+function refuseTwice(rows: readonly PriceRow[]): void {
+  const seen = new Set<string>()
+  for (const { provider, model, effectiveFromMs } of rows) {
+    const row = `${provider}/${model} ${effectiveFromMs}`
+    if (seen.has(row))
+      throw new GatewayError('invalid_request', `${provider}: ${model} has two prices from the same day`)
+    seen.add(row)
+  }
 }
 
 /** `3` USD per million tokens → 3,000,000 pico-USD per token. Throws `invalid_request`. */
@@ -108,10 +120,18 @@ export function parsePrice(text: string): number {
   return price
 }
 
-/** A day, or a moment in ISO form, as unix ms (UTC). Throws `invalid_request`. */
+/** `2026-11-23`, or a moment as `2026-11-23T10:00:00Z` */
+const DAY = /^(\d{4}-\d{2}-\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2}))?$/
+
+/** A day, or a moment in ISO form with its zone, as unix ms (UTC). Throws `invalid_request`. */
 export function parseDay(value: string | Date): number {
-  const ms = value instanceof Date ? value.getTime() : Date.parse(value)
-  if (Number.isNaN(ms)) throw new GatewayError('invalid_request', `'${String(value)}' is not a day such as 2026-11-23`)
+  const text = value instanceof Date ? value.toISOString() : value
+  const day = DAY.exec(text)?.[1]
+  const ms = Date.parse(text.replace(' ', 'T'))
+  // Without the forms above Date.parse reads local time and turns the 31st of February into the 3rd of March.
+  if (!day || Number.isNaN(ms) || new Date(day).toISOString().slice(0, 10) !== day) {
+    throw new GatewayError('invalid_request', `'${text}' is not a day such as 2026-11-23`)
+  }
   return ms
 }
 
