@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdtempSync, rmSync } from 'node:fs'
+import { globSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -96,6 +96,16 @@ async function runTests(files: string[]): Promise<void> {
   if (code !== 0 && filesFailed === 0) note(`the test runner ended with ${code}:\n${said.join('\n')}`, false)
 }
 
+/** tap writes its plugins into node_modules; once for each install and each change of their list. */
+function isTapBuilt(): boolean {
+  const built = mtime('node_modules/@tapjs/test/test-built/dist/esm/index.js')
+  return built > mtime('.taprc') && built > mtime('node_modules/.package-lock.json')
+}
+
+function mtime(path: string): number {
+  return statSync(join(ROOT, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
 function testFiles(): string[] {
   if (positionals.length > 0) return positionals
   return globSync('test/**/*.test.ts', { cwd: ROOT })
@@ -108,7 +118,7 @@ if (positionals.length === 0) {
   note('types', await run('tsc', ['--noEmit']))
   note('style', await run('biome', ['check', '--error-on-warnings', '.']))
 }
-await run('tap', ['build'])
+if (!isTapBuilt()) await run('tap', ['build'])
 const before = counts.passed
 await runTests(testFiles())
 if (counts.passed === before) note('at least one test passed', false)
