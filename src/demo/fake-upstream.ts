@@ -1,14 +1,13 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { errorBody, event, type FakeMessage, type FakeUsage, messageBody, messageEvents } from './messages.ts'
 
 /** How one call is answered. What is left out is done as the real service would. */
 export interface Script {
-  /** Before the head, in ms. */
-  headDelayMs?: number
+  /** Before the head, in ms; 'forever' = no head comes. */
+  headDelayMs?: number | 'forever'
   status?: number
   headers?: Record<string, string>
   /** Sent as it is, instead of a message. */
@@ -18,14 +17,17 @@ export interface Script {
   toolUse?: FakeMessage['toolUse']
   usage?: FakeUsage
   stopReason?: string
-  /** Between events, in ms. */
+  /** Between events, and before a body breaks, in ms. */
   eventDelayMs?: number
   /** What happens instead of the rest: after so many events, or bytes of a body. */
   breaks?: { after: number; how: 'reset' | 'clean_end' | 'silence' | 'mid_event' | 'error_event' }
-  /** The connection is closed without a word as soon as the request is there. */
+  /** What an error event says. */
+  error?: { type: string; message: string }
+  /**
+   * The connection is closed without a word as soon as the request is there. On one that has answered before it looks
+   * just as if it had been closed for being idle at the moment of the request.
+   */
   resetBeforeHead?: true
-  /** The connection is closed behind the answer's back once it is idle, as a load balancer does. */
-  closeWhenIdle?: true
   /** Sends the bytes in pieces that end at these offsets. */
   cuts?: number[]
   /** Compresses although it was not asked to. */
@@ -38,6 +40,8 @@ export interface SeenCall {
   path: string
   headers: IncomingMessage['headers']
   body: string
+  /** Bytes of the answer that were written, in whole events or pieces. */
+  bytesSent: number
   /** Set when the answer was sent whole, or the connection closed. */
   over: 'finished' | 'cancelled' | null
 }
@@ -53,9 +57,10 @@ export class FakeUpstream implements AsyncDisposable {
   readonly #server: Server
   readonly #scripts: Script[] = []
   #default: (call: SeenCall) => Script = () => ({})
+  #elsewhere: (call: SeenCall) => Script = () => ({})
   #count = 0
   readonly seen: SeenCall[] = []
-  /** Calls that are neither finished nor cancelled: now, and the most there ever were. */
+  /** Calls for a message that are neither finished nor cancelled: now, and the most there ever were. */
   running = 0
   mostRunning = 0
 
@@ -79,13 +84,25 @@ export class FakeUpstream implements AsyncDisposable {
     this.#scripts.push(...scripts)
   }
 
-  /** All calls without a script of their own are answered so. */
+  /** All other calls for a message are answered so. */
   always(script: Script | ((call: SeenCall) => Script)): void {
     this.#default = typeof script === 'function' ? script : () => script
   }
 
+  /** What is no call for a message (token counts, model lists) is answered so. */
+  elsewhere(script: Script | ((call: SeenCall) => Script)): void {
+    this.#elsewhere = typeof script === 'function' ? script : () => script
+  }
+
   async #take(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const call: SeenCall = { method: req.method ?? '', path: req.url ?? '', headers: req.headers, body: '', over: null }
+    const call: SeenCall = {
+      method: req.method ?? '',
+      path: req.url ?? '',
+      headers: req.headers,
+      body: '',
+      bytesSent: 0,
+      over: null,
+    }
     this.seen.push(call)
     if (this.seen.length > SEEN_MAX) this.seen.shift()
     const isMessage = call.method === 'POST' && /\/v1\/messages(\?|$)/.test(call.path)
@@ -101,44 +118,46 @@ export class FakeUpstream implements AsyncDisposable {
     } catch {
       return // the client went away while it was still asking
     }
-    const script = isMessage ? (this.#scripts.shift() ?? this.#default(call)) : {}
-    await this.#answer(call, script, res, isMessage)
-  }
-
-  async #answer(call: SeenCall, script: Script, res: ServerResponse, isMessage: boolean): Promise<void> {
+    const script = isMessage ? (this.#scripts.shift() ?? this.#default(call)) : this.#elsewhere(call)
     if (script.resetBeforeHead) {
       res.socket?.resetAndDestroy()
       return
     }
-    if (script.headDelayMs) await sleep(script.headDelayMs)
-    if (script.closeWhenIdle) res.on('finish', () => res.socket?.destroySoon())
-    if (!isMessage) return sendJson(res, 200, otherAnswer(call))
+    if (script.headDelayMs) await pause(res, script.headDelayMs)
+    if (!res.destroyed) await this.#answer(call, script, res, isMessage)
+  }
+
+  async #answer(call: SeenCall, script: Script, res: ServerResponse, isMessage: boolean): Promise<void> {
+    const number = ++this.#count
+    const headers = { 'content-type': 'application/json', 'request-id': `req_fake_${number}`, ...script.headers }
+    if (script.body !== undefined || script.status !== undefined) {
+      const { status = 200 } = script
+      const body = script.body ?? errorBody(ERROR_TYPES[status] ?? 'api_error', `scripted ${status}`)
+      return sendBody(call, res, script, { status, headers, body: Buffer.from(body) })
+    }
+    if (!isMessage) {
+      return sendBody(call, res, script, { status: 200, headers, body: Buffer.from(JSON.stringify(otherAnswer(call))) })
+    }
     const asked = parsed(call.body)
+    const text = script.text ?? echo(asked)
     const message: FakeMessage = {
       model: typeof asked.model === 'string' ? asked.model : 'claude-fake',
-      text: script.text ?? echo(asked),
+      text,
       toolUse: script.toolUse,
-      usage: script.usage ?? { input: Math.ceil(call.body.length / 4), output: (script.text ?? echo(asked)).length },
+      usage: script.usage ?? { input: Math.ceil(call.body.length / 4), output: text.length },
       stopReason: script.stopReason,
     }
-    const id = `msg_fake_${++this.#count}`
-    const headers = { 'request-id': `req_fake_${this.#count}`, ...script.headers }
-    if (script.body !== undefined || script.status !== undefined) {
-      const body =
-        script.body ?? errorBody(ERROR_TYPES[script.status ?? 500] ?? 'api_error', `scripted ${script.status}`)
-      return sendBody(
+    const id = `msg_fake_${number}`
+    if (asked.stream === true) {
+      return sendEvents(
+        call,
         res,
-        script.status ?? 200,
-        { 'content-type': 'application/json', ...headers },
-        Buffer.from(body),
         script,
+        { ...headers, ...STREAM_HEADERS, ...script.headers },
+        messageEvents(message, id),
       )
     }
-    if (asked.stream !== true) {
-      const body = Buffer.from(messageBody(message, id))
-      return sendBody(res, 200, { 'content-type': 'application/json', ...headers }, body, script)
-    }
-    await sendEvents(res, messageEvents(message, id), headers, script)
+    await sendBody(call, res, script, { status: 200, headers, body: Buffer.from(messageBody(message, id)) })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,39 +172,44 @@ const ERROR_TYPES: Record<number, string> = {
   402: 'billing_error',
   403: 'permission_error',
   404: 'not_found_error',
+  408: 'timeout_error',
   413: 'request_too_large',
+  422: 'invalid_request_error',
   429: 'rate_limit_error',
   500: 'api_error',
+  504: 'timeout_error',
   529: 'overloaded_error',
 }
 
 const STREAM_HEADERS = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }
 
 async function sendEvents(
+  call: SeenCall,
   res: ServerResponse,
-  events: string[],
-  headers: Record<string, string>,
   script: Script,
+  headers: Record<string, string>,
+  events: string[],
 ): Promise<void> {
+  const { breaks } = script
   if (script.gzip) {
-    res.writeHead(200, { ...STREAM_HEADERS, ...headers, 'content-encoding': 'gzip' }).end(gzipSync(events.join('')))
+    res.writeHead(200, { ...headers, 'content-encoding': 'gzip' }).end(gzipSync(events.join('')))
     return
   }
-  res.writeHead(200, { ...STREAM_HEADERS, ...headers })
+  res.writeHead(200, headers)
   res.flushHeaders()
-  if (script.cuts) return sendInPieces(res, Buffer.from(events.join('')), script.cuts)
+  if (script.cuts) return sendInPieces(call, res, Buffer.from(events.join('')), script.cuts)
   for (const [index, text] of events.entries()) {
-    if (script.breaks && index >= script.breaks.after) return breakStream(res, text, script.breaks.how)
-    if (script.eventDelayMs) await sleep(script.eventDelayMs)
+    if (breaks && index >= breaks.after) return breakStream(res, text, script)
+    if (script.eventDelayMs) await pause(res, script.eventDelayMs)
     if (res.destroyed) return
-    if (!res.write(text)) await Promise.race([once(res, 'drain'), once(res, 'close')])
+    await write(call, res, text)
   }
-  if (script.breaks) return breakStream(res, '', script.breaks.how)
+  if (breaks) return breakStream(res, '', script)
   res.end()
 }
 
-function breakStream(res: ServerResponse, nextEvent: string, how: NonNullable<Script['breaks']>['how']): void {
-  switch (how) {
+function breakStream(res: ServerResponse, nextEvent: string, { breaks, error }: Script): void {
+  switch (breaks?.how) {
     case 'reset':
       res.socket?.resetAndDestroy()
       return
@@ -196,47 +220,62 @@ function breakStream(res: ServerResponse, nextEvent: string, how: NonNullable<Sc
       res.write(nextEvent.slice(0, Math.ceil(nextEvent.length / 2)), () => res.socket?.destroySoon())
       return
     case 'error_event':
-      res.end(event('error', { error: { type: 'overloaded_error', message: 'Overloaded' } }))
+      res.end(event('error', { error: error ?? { type: 'overloaded_error', message: 'Overloaded' } }))
       return
     case 'silence': // nothing more, and no end
   }
 }
 
 async function sendBody(
+  call: SeenCall,
   res: ServerResponse,
-  status: number,
-  headers: Record<string, string>,
-  body: Buffer,
-  script: Script,
+  { gzip, cuts, breaks, eventDelayMs = 0 }: Script,
+  { status, headers, body }: { status: number; headers: Record<string, string>; body: Buffer },
 ): Promise<void> {
-  if (script.gzip) {
+  if (gzip) {
     res.writeHead(status, { ...headers, 'content-encoding': 'gzip' }).end(gzipSync(body))
     return
   }
   res.writeHead(status, { 'content-length': String(body.length), ...headers })
-  if (script.cuts) return sendInPieces(res, body, script.cuts)
-  if (!script.breaks) {
+  if (cuts) return sendInPieces(call, res, body, cuts)
+  if (!breaks) {
+    call.bytesSent += body.length
     res.end(body)
     return
   }
-  res.write(body.subarray(0, script.breaks.after), () => {
-    if (script.breaks?.how !== 'silence') res.socket?.resetAndDestroy()
-  })
+  await write(call, res, body.subarray(0, breaks.after))
+  await pause(res, eventDelayMs)
+  if (breaks.how !== 'silence') res.socket?.resetAndDestroy()
 }
 
 /** Each piece in a packet of its own, as far as one machine allows. */
-async function sendInPieces(res: ServerResponse, bytes: Buffer, cuts: number[]): Promise<void> {
+async function sendInPieces(call: SeenCall, res: ServerResponse, bytes: Buffer, cuts: number[]): Promise<void> {
   let from = 0
   for (const to of [...cuts, bytes.length]) {
-    if (to > from) res.write(bytes.subarray(from, to))
+    if (to > from) await write(call, res, bytes.subarray(from, to))
     from = Math.max(from, to)
-    await sleep(1)
+    await pause(res, 1)
   }
   res.end()
 }
 
-function sendJson(res: ServerResponse, status: number, value: unknown): void {
-  res.writeHead(status, { 'content-type': 'application/json', 'request-id': 'req_fake' }).end(JSON.stringify(value))
+/** Resolves once the next bytes may follow: at once, or when the reader has taken what there is. */
+async function write(call: SeenCall, res: ServerResponse, bytes: string | Buffer): Promise<void> {
+  call.bytesSent += Buffer.byteLength(bytes)
+  if (res.write(bytes) || res.destroyed) return
+  const over = new AbortController()
+  await Promise.race([once(res, 'drain', over), once(res, 'close', over)]).finally(() => over.abort())
+}
+
+/** Ends early when the other side goes away. */
+function pause(res: ServerResponse, ms: number | 'forever'): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = ms === 'forever' ? undefined : setTimeout(resolve, ms)
+  res.once('close', resolve)
+  return promise.finally(() => {
+    clearTimeout(timer)
+    res.off('close', resolve)
+  })
 }
 
 function otherAnswer(call: SeenCall): unknown {
