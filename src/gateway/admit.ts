@@ -4,10 +4,15 @@ import { formatUsd } from '../domain/money.ts'
 import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
 import { AdmittedCall } from './admitted-call.ts'
 import type { Call } from './call.ts'
-import { nobodyCan, rank, type Wish } from './choose.ts'
+import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
+import { clientLeft, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
+import { quotaSpent } from './identify.ts'
+
+/** What a caller may spend can change again between being learnt and being asked for; more often than this is no chance. */
+const LOOKS_MAX = 3
 
 /**
  * One step of live state takes all that a call needs: the user's and the key's slot, an account with its slot, and the
@@ -21,13 +26,20 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   const ranked = requireCandidates(gateway, call)
   const request = admitRequest(gateway, call, ranked)
   let answer = await gateway.live.admit(request)
-  if (answer.kind === 'unknown') {
-    await seedStanding(gateway, call)
+  for (let looks = 0; answer.kind === 'unknown'; looks++) {
+    if (looks === LOOKS_MAX) throw new GatewayError('unavailable', 'what this caller may spend could not be found out')
+    await learnStanding(gateway, call)
     answer = await gateway.live.admit(request)
   }
-  if (answer.kind === 'unknown') throw new Error('live state does not know what it was just told')
-  const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
-  return new AdmittedCall(gateway, call, client, takenOrThrow(admission, call))
+  const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
+  if (!granted) throw nobodyCan(gateway, call)
+  const admission = takenOrThrow(granted, call)
+  try {
+    return new AdmittedCall(gateway, call, client, admission)
+  } catch (error) {
+    await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false })
+    throw error
+  }
 }
 
 /** Exchanges the account of an admitted call for one that has not been tried. Returns false if there is none; throws if none comes free in time. */
@@ -41,57 +53,48 @@ export async function moveOn(
   const ranked = candidatesFor(gateway, call).filter(isUntried)
   if (ranked.length === 0) return false
   const answer = await gateway.live.move(running.admission, ranked.map(asCandidate))
-  const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
-  running.moveTo(takenOrThrow(admission, call))
+  const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
+  if (!granted) return false
+  running.moveTo(takenOrThrow(granted, call))
   return true
 }
 
-/** Waits for the ticket's turn, and looks again at who could serve it whenever accounts change. */
+/** Why a wait is given up that could only end in vain. */
+const NOBODY_LEFT = new Error('nobody is left who could serve the call')
+
+/** Waits for the ticket's turn, and looks again at who could serve it whenever accounts change. Null once nobody could. */
 async function waitInLine(
   gateway: Gateway,
   call: Call,
   client: ClientAnswer,
   ticket: Ticket,
   isUntried: (serving: ServingAccount) => boolean,
-): Promise<Admission | Refused> {
+): Promise<Admission | Refused | null> {
   const giveUp = new AbortController()
   const waiting = { stop: () => giveUp.abort(shuttingDown()) }
-  gateway.running.addWaiting(waiting)
-  client.onLeave(() => giveUp.abort(new GatewayError('unavailable', 'the client closed its connection')))
-  const stopListening = gateway.directory.onChange(() => {
+  const lookAgain = async () => {
     const ranked = candidatesFor(gateway, call).filter(isUntried)
-    // With nobody left it waits on: somebody may wake before its time is over.
-    if (ranked.length > 0) void gateway.live.rerank(ticket, ranked.map(asCandidate))
+    if (ranked.length > 0) await gateway.live.rerank(ticket, ranked.map(asCandidate))
+    else giveUp.abort(NOBODY_LEFT)
+  }
+  const stopListening = gateway.directory.onChange((changes) => {
+    const mayMatter = changes === null || changes.some(({ kind }) => kind === 'account' || kind === 'group')
+    return mayMatter ? lookAgain() : undefined
   })
+  client.onLeave(() => giveUp.abort(clientLeft()))
+  gateway.running.addWaiting(waiting)
   const startedAt = performance.now()
   try {
+    await lookAgain() // accounts may have changed since the ticket was asked for
     return await gateway.live.await(ticket, giveUp.signal)
+  } catch (error) {
+    if (error === NOBODY_LEFT) return null
+    throw error
   } finally {
     stopListening()
     gateway.running.deleteWaiting(waiting)
     if (call.timing) call.timing.elsewhereMs += performance.now() - startedAt
   }
-}
-
-function shuttingDown(): GatewayError {
-  return new GatewayError('unavailable', 'the gateway is shutting down', { retryAfterMs: 2000 })
-}
-
-/** Accounts of the caller's group that could take the call now, best first. */
-export function candidatesFor(gateway: Gateway, call: Call): ServingAccount[] {
-  return rank(gateway.directory.accountsOf(call.caller.group.id), wishOf(gateway, call), gateway.random)
-}
-
-/** The same; throws why there is none. */
-export function requireCandidates(gateway: Gateway, call: Call): ServingAccount[] {
-  const { group } = call.caller
-  const ranked = candidatesFor(gateway, call)
-  if (ranked.length === 0) throw nobodyCan(gateway.directory.accountsOf(group.id), wishOf(gateway, call), group.name)
-  return ranked
-}
-
-function wishOf(gateway: Gateway, call: Call): Wish {
-  return { protocol: call.protocol.name, model: call.facts.requestedModel, nowMs: gateway.clock() }
 }
 
 function admitRequest(gateway: Gateway, call: Call, ranked: ServingAccount[]): AdmitRequest {
@@ -147,16 +150,11 @@ export function requireAllowedModel(gateway: Gateway, call: Call): void {
   }
 }
 
-async function seedStanding(gateway: Gateway, call: Call): Promise<void> {
-  const { key, user } = call.caller
-  const callIds = await gateway.live.unsettled(user.id)
-  const standing = await gateway.store.ledger.standing({
-    userId: user.id,
-    keyId: key.id,
-    spending: gateway.config.runMode === 'simple' ? 'cost' : 'charged',
-    callIds,
-  })
-  await gateway.live.seed({ userId: user.id, keyId: key.id, ...standing })
+/** Lets live state know what the caller has to spend. */
+function learnStanding(gateway: Gateway, call: Call): Promise<void> {
+  const caller = { userId: call.caller.user.id, keyId: call.caller.key.id }
+  const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
+  return gateway.live.learn(caller, (callIds) => gateway.store.ledger.standing({ ...caller, spending, callIds }))
 }
 
 function takenOrThrow(answer: Admission | Refused, call: Call): Admission {
@@ -181,11 +179,7 @@ function refusalError(refusal: Refusal, call: Call): GatewayError {
         { shouldRetry: false },
       )
     case 'quota':
-      return new GatewayError(
-        'insufficient_funds',
-        `${owner} has spent its quota of ${formatUsd(refusal.limit)}: ask the operator of this gateway to raise it`,
-        { shouldRetry: false },
-      )
+      return quotaSpent(refusal.limit)
     case 'concurrent': {
       if (refusal.limit === 0)
         return new GatewayError('forbidden', `${owner} may run no calls at all`, { shouldRetry: false })

@@ -1,4 +1,5 @@
 import type { CallRecord } from '../domain/call.ts'
+import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
@@ -10,6 +11,9 @@ import type { Gateway } from './gateway.ts'
 import { type CallEnd, type CallStory, callRecord, noAnswer } from './record.ts'
 import type { RunningCall } from './running-calls.ts'
 
+/** How often a model without a price is warned about. */
+const UNPRICED_WARNING_MS = 3_600_000
+
 /** A call from its admission to its end: what it holds, what has happened to it, and its one usage row. */
 export class AdmittedCall implements RunningCall {
   readonly call: Call
@@ -19,17 +23,19 @@ export class AdmittedCall implements RunningCall {
   #admission: Admission
   #journaled = false
   #record: CallRecord | null = null
+  #stored = false
   #answered = false
   #stop: (reason: StopReason) => void = () => {}
   #stopReason: StopReason | null = null
+  #unwatch: () => void = () => {}
 
+  /** Throws `unavailable` if the account is gone. */
   constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission) {
     this.#gateway = gateway
     this.call = call
     this.#client = client
     this.#admission = admission
-    const serving = servingOf(gateway, admission)
-    this.#story = { admittedMs: gateway.clock(), serving, attempts: [], lostNanoUsd: 0 }
+    this.#story = { admittedMs: gateway.clock(), serving: servingOf(gateway, admission), attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 
@@ -51,6 +57,7 @@ export class AdmittedCall implements RunningCall {
     return this.#stopReason
   }
 
+  /** Throws `unavailable` if the account is gone. */
   moveTo(admission: Admission): void {
     this.#admission = admission
     this.#story.serving = servingOf(this.#gateway, admission)
@@ -65,6 +72,19 @@ export class AdmittedCall implements RunningCall {
   stop(reason: StopReason = 'stopped'): void {
     this.#stopReason ??= reason
     this.#stop(this.#stopReason)
+  }
+
+  /** The client has closed its connection: the upstream call ends now, or is read on for a while. */
+  clientLeft(): void {
+    if (this.call.whenClientLeaves !== 'read_on') {
+      this.stop('client_left')
+      return
+    }
+    const { clock, config, ticker } = this.#gateway
+    const readOnUntilMs = clock() + config.gateway.readOnMs
+    this.#unwatch = ticker.watch((now) => {
+      if (now >= readOnUntilMs) this.stop('client_left')
+    })
   }
 
   /** Notes one attempt at the account that is asked now. */
@@ -108,22 +128,39 @@ export class AdmittedCall implements RunningCall {
     const { guard, counters, log, store } = this.#gateway
     const record = callRecord(this.#gateway, this.call, this.#story, end)
     this.#record = record
+    if (record.priceState !== 'known') this.#warnOfPrice(record)
     try {
       const how = await store.usage.record(record, this.#journaled)
+      this.#stored = true
       if (how === 'committed') guard.stored()
       else guard.failed()
     } catch (error) {
-      guard.failed()
+      // Anything else is about this one record, and says nothing of the others.
+      if (isGatewayError(error, 'unavailable')) guard.failed()
       counters.add('usage.lost')
       log.error({ callId: record.id, record, reason: (error as Error).message }, 'a usage record is lost')
       throw error
     }
   }
 
+  #warnOfPrice({ provider, upstreamModel, priceState }: CallRecord): void {
+    const { counters, log } = this.#gateway
+    counters.add(`price.${priceState}`)
+    const subject = `price of ${provider}/${upstreamModel}`
+    if (!counters.mayWarn(subject, UNPRICED_WARNING_MS, this.#gateway.clock())) return
+    log.warn(
+      { provider, model: upstreamModel },
+      priceState === 'unknown'
+        ? 'a model has no price: its calls are recorded with cost 0. Set one with: subgate price set'
+        : 'a model lacks some of its prices: its calls are recorded without those kinds. Set them with: subgate price set',
+    )
+  }
+
   /** Gives back what the call holds. Its upstream call must have ended. */
   async settle(): Promise<void> {
+    this.#unwatch()
     this.#gateway.running.delete(this)
-    const record = this.#record
+    const record = this.#stored ? this.#record : null
     const spentNanoUsd = record ? (record.payer === 'none' ? record.costNanoUsd : record.chargedNanoUsd) : 0
     await this.#gateway.live.settle(this.#admission, {
       debitNanoUsd: record?.chargedNanoUsd ?? 0,
@@ -135,6 +172,10 @@ export class AdmittedCall implements RunningCall {
 
 function servingOf(gateway: Gateway, admission: Admission): ServingAccount {
   const serving = gateway.directory.account(admission.accountId)
-  if (!serving) throw new Error(`the account ${admission.accountId} was chosen and is not there`)
+  if (!serving) {
+    throw new GatewayError('unavailable', 'the account that this call was given has just been removed: try again', {
+      retryAfterMs: 1000,
+    })
+  }
   return serving
 }

@@ -1,5 +1,6 @@
 import type { GoodAnswer } from './attempt.ts'
 import type { Call, Timing } from './call.ts'
+import type { AnswerHead } from './client-answer.ts'
 import type { Gateway } from './gateway.ts'
 
 /**
@@ -16,8 +17,8 @@ const PASSED: ReadonlySet<string> = new Set([
   'x-should-retry',
 ])
 
-/** Status and headers (names and values in turn) of an upstream's answer as the client gets them. */
-export function answerHead(gateway: Gateway, call: Call, answer: GoodAnswer): { status: number; headers: string[] } {
+/** The head of an upstream's answer as the client gets it. */
+export function answerHead(gateway: Gateway, call: Call, answer: GoodAnswer): AnswerHead {
   const { head } = answer
   return { status: head.status, headers: passedHeaders(gateway, head.headers, timingHeader(call.timing)) }
 }

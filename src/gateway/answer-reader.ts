@@ -42,10 +42,13 @@ export class AnswerReader {
     this.held = [chunk]
   }
 
-  /** The body has ended. An event that lacks its blank line counts if it is the terminal one; any other is torn and dropped. */
+  /**
+   * The body has ended, perhaps within an event. Behind the terminal event everything is passed on. Before it an event
+   * that lacks its blank line counts if it is the terminal one; any other is torn and dropped.
+   */
   end(): void {
     const rest = this.#splitter?.rest()
-    if (rest && this.reading.ended === null && this.#meter.read(rest) >= 0) this.held.push(rest)
+    if (rest && (this.reading.ended !== null || this.#meter.read(rest) >= 0)) this.held.push(rest)
     this.#meter.end()
   }
 

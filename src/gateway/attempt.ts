@@ -1,7 +1,7 @@
 import type { UpstreamFault } from '../domain/fault.ts'
 import { hasUsage, type Usage } from '../domain/usage.ts'
 import { EventTooLarge } from '../protocols/sse.ts'
-import type { Operation, Provider, ResponseHead, UpstreamRequest } from '../providers/provider.ts'
+import type { Operation, ResponseHead, UpstreamRequest } from '../providers/provider.ts'
 import { collectBody, isFailure, type UpstreamExchange, type UpstreamFailure } from '../upstream/client.ts'
 import { AnswerReader } from './answer-reader.ts'
 import type { Call } from './call.ts'
@@ -15,6 +15,8 @@ const HELD_ANSWER_BYTES_MAX = 1024 * 1024
 
 /** An upstream answer that is good as far as can be seen; what has been read of it waits in its reader. */
 export interface GoodAnswer {
+  /** Whose answer it is. */
+  serving: ServingAccount
   exchange: UpstreamExchange
   head: ResponseHead
   reader: AnswerReader
@@ -31,6 +33,8 @@ export type StopReason = 'client_left' | 'stopped'
 export interface AttemptLimits {
   /** Unix ms by which a stream's head and first content must be there, or a whole JSON answer. */
   deadlineMs: number
+  /** The client has got the head of a stream already, so that nothing else will do. */
+  mustStream(): boolean
   /** Is given the way to stop the attempt. */
   onStart(stop: (reason: StopReason) => void): void
 }
@@ -48,7 +52,7 @@ export async function attempt(
 ): Promise<AttemptResult> {
   const request = openRequest(call, serving, operation)
   if ('fault' in request) return request
-  const once = () => new Try(gateway, call, serving.provider, limits).run(request)
+  const once = () => new Try(gateway, call, serving, limits).run(request)
   const result = await once()
   return 'fault' in result && result.fault.reason === STALE_CONNECTION ? once() : result
 }
@@ -68,8 +72,12 @@ function openRequest(
     return {
       used: null,
       fault: {
-        ...ourFault(`the credentials of account '${account.name}' cannot be opened with this master key`),
-        ...UNSEALABLE,
+        ...upstreamFault(
+          'credentials_unreadable',
+          `the credentials of account '${account.name}' cannot be opened with this master key`,
+        ),
+        blame: 'account',
+        rest: 'credential',
       },
     }
   }
@@ -78,15 +86,18 @@ function openRequest(
 class Try {
   readonly #gateway: Gateway
   readonly #call: Call
-  readonly #provider: Provider
+  readonly #serving: ServingAccount
   readonly #limits: AttemptLimits
   /** Why it was cut short, if it was. */
   #stopped: StopReason | 'timed_out' | null = null
+  /** Unix ms when a stream's preamble goes out whether content has come or not. */
+  #holdUntilMs = Number.POSITIVE_INFINITY
+  #letPreambleGo: () => void = () => {}
 
-  constructor(gateway: Gateway, call: Call, provider: Provider, limits: AttemptLimits) {
+  constructor(gateway: Gateway, call: Call, serving: ServingAccount, limits: AttemptLimits) {
     this.#gateway = gateway
     this.#call = call
-    this.#provider = provider
+    this.#serving = serving
     this.#limits = limits
   }
 
@@ -96,26 +107,34 @@ class Try {
       this.#stopped ??= reason
       exchange.cancel(reason)
     }
-    this.#limits.onStart(stop)
     const unwatch = this.#gateway.ticker.watch((now) => {
       if (now >= this.#limits.deadlineMs) stop('timed_out')
+      else if (now >= this.#holdUntilMs) this.#letPreambleGo()
     })
-    const result = await this.#read(exchange)
-    unwatch()
-    if ('fault' in result) exchange.cancel('not good')
-    return result
+    let isGood = false
+    try {
+      this.#limits.onStart(stop)
+      const result = await this.#read(exchange)
+      isGood = 'answer' in result
+      return result
+    } finally {
+      unwatch()
+      if (!isGood) exchange.cancel('not good')
+    }
   }
 
   async #read(exchange: UpstreamExchange): Promise<AttemptResult> {
     const head = await exchange.head
     if (isFailure(head)) return { fault: this.#faultOf(head, 'no head'), used: null }
+    const { provider } = this.#serving
     if (head.status < 200 || head.status >= 300) {
       const { body, failure } = await collectBody(exchange, ERROR_BYTES_MAX)
-      const fault = this.#stopped && failure ? this.#faultOf(failure, 'head') : this.#provider.readFault(head, body)
+      const fault = this.#stopped && failure ? this.#faultOf(failure, 'head') : provider.readFault(head, body)
       return { fault, used: null }
     }
     const streams = String(head.headers['content-type'] ?? '').includes('text/event-stream')
-    const answer = { exchange, head, reader: new AnswerReader(this.#call.protocol, streams), whole: false }
+    const reader = new AnswerReader(this.#call.protocol, streams)
+    const answer = { serving: this.#serving, exchange, head, reader, whole: false }
     const failure = await this.#readUntilGood(answer)
     if (failure) return { fault: this.#faultOf(failure, 'head'), used: usedBy(answer) }
     return this.#judge(answer)
@@ -125,14 +144,15 @@ class Try {
   #readUntilGood(answer: GoodAnswer): Promise<UpstreamFailure | null> {
     const { exchange, reader } = answer
     const { promise, resolve } = Promise.withResolvers<UpstreamFailure | null>()
-    const holdUntilMs = this.#gateway.clock() + this.#gateway.config.gateway.preambleHoldMs
-    const unwatch = this.#gateway.ticker.watch((now) => {
-      if (reader.streams && reader.bytes > 0 && now >= holdUntilMs) done(null)
-    })
     const done = (failure: UpstreamFailure | null) => {
-      unwatch()
       exchange.detach()
       resolve(failure)
+    }
+    if (reader.streams) {
+      this.#holdUntilMs = this.#gateway.clock() + this.#gateway.config.gateway.preambleHoldMs
+      this.#letPreambleGo = () => {
+        if (reader.bytes > 0) done(null)
+      }
     }
     exchange.attach({
       data(chunk) {
@@ -156,36 +176,39 @@ class Try {
     return promise
   }
 
-  /** A 200 may still be an error, or no answer at all. */
+  /** A 200 may still be an error, or no answer at all, or none that can be used. */
   #judge(answer: GoodAnswer): AttemptResult {
+    const { provider } = this.#serving
     const { head, reader, whole } = answer
-    const { ended, error, contentSeen } = reader.reading
-    if (ended === 'error' && error) return { fault: this.#provider.readStreamFault(error), used: usedBy(answer) }
-    const empty = whole && ended === null && !(reader.streams && contentSeen)
-    if (!empty) return { answer }
-    return {
-      fault: this.#provider.readFault(head, Buffer.concat([...reader.ready, ...reader.held])),
-      used: usedBy(answer),
+    const { ended, error } = reader.reading
+    const used = usedBy(answer)
+    if (ended === 'error' && error) return { fault: provider.readStreamFault(error), used }
+    if (whole && ended === null) {
+      return { fault: provider.readFault(head, Buffer.concat([...reader.ready, ...reader.held])), used }
     }
+    if (!reader.streams && this.#limits.mustStream()) {
+      return { fault: upstreamFault('invalid_answer', 'the upstream answered with one body instead of a stream'), used }
+    }
+    return { answer }
   }
 
   /** A broken exchange as a fault: ours to time, the client's to leave, else the upstream's. */
   #faultOf(failure: UpstreamFailure, after: 'no head' | 'head'): UpstreamFault {
     switch (this.#stopped) {
       case 'client_left':
-        return { ...ourFault('the client closed its connection'), blame: 'client', reason: 'client_left', rest: null }
+        return { ...upstreamFault('client_left', 'the client closed its connection'), blame: 'client', rest: null }
       case 'stopped':
-        return { ...ourFault('the gateway is shutting down'), blame: 'client', reason: 'stopped', rest: null }
+        return { ...upstreamFault('stopped', 'the gateway is shutting down'), blame: 'client', rest: null }
       case 'timed_out': {
         const { stream } = this.#call.facts
         const message = stream ? 'the upstream did not begin to answer in time' : 'the upstream did not answer in time'
         // A non-stream call may be generating still: nobody else is asked to do it again.
-        return { ...ourFault(message), reason: 'timed_out', mayBeRunning: !stream }
+        return { ...upstreamFault('timed_out', message), mayBeRunning: !stream }
       }
       default: {
         const stale = after === 'no head' && failure.kind === 'reset' && failure.reused
-        const reason = stale ? STALE_CONNECTION : REASONS[failure.kind]
-        return { ...ourFault(failure.message), reason, rest: failure.kind === 'refused' ? null : 'overload' }
+        const fault = upstreamFault(stale ? STALE_CONNECTION : REASONS[failure.kind], failure.message)
+        return failure.kind === 'refused' ? { ...fault, rest: null } : fault
       }
     }
   }
@@ -199,21 +222,15 @@ const REASONS: Record<UpstreamFailure['kind'], string> = {
   cancelled: 'cancelled',
 }
 
-const UNSEALABLE: Pick<UpstreamFault, 'blame' | 'reason' | 'rest'> = {
-  blame: 'account',
-  reason: 'credentials_unreadable',
-  rest: 'credential',
-}
-
 function usedBy({ reader }: GoodAnswer): Usage | null {
   return hasUsage(reader.reading.usage) ? reader.reading.usage : null
 }
 
-/** A fault that no upstream has put into words. */
-function ourFault(message: string): UpstreamFault {
+/** A fault of an upstream that it has not put into words itself. */
+export function upstreamFault(reason: string, message: string): UpstreamFault {
   return {
     blame: 'upstream',
-    reason: 'failed',
+    reason,
     message,
     rest: 'overload',
     retryAfterMs: null,

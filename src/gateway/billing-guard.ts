@@ -17,7 +17,9 @@ export class BillingGuard {
   readonly #now: Clock
   #failures = 0
   #openedMs: number | null = null
+  /** Let through in the current reset time-out, the so many-th since it opened. */
   #probes = 0
+  #round = 0
 
   constructor(rules: () => GuardRules, now: Clock) {
     this.#rules = rules
@@ -29,33 +31,36 @@ export class BillingGuard {
     return this.#now() - this.#openedMs >= this.#rules().resetTimeoutMs ? 'half_open' : 'open'
   }
 
-  /** Throws `unavailable` if no call may start now. Whoever passes reports back by `stored` or `failed`. */
+  /**
+   * Throws `unavailable` if no call may start now. A probe need not report: it may be refused by a limit, or left by its
+   * client. So every reset time-out has new ones.
+   */
   check(): void {
-    const rules = this.#rules()
-    if (!rules.enabled || this.#openedMs === null) return
-    if (this.state === 'half_open' && this.#probes < rules.halfOpenRequests) {
+    const { enabled, resetTimeoutMs, halfOpenRequests } = this.#rules()
+    if (!enabled || this.#openedMs === null) return
+    const openMs = this.#now() - this.#openedMs
+    const round = Math.floor(openMs / resetTimeoutMs)
+    if (round !== this.#round) this.#probes = 0
+    this.#round = round
+    if (round > 0 && this.#probes < halfOpenRequests) {
       this.#probes++
       return
     }
     throw new GatewayError(
       'unavailable',
       'the gateway cannot store charges at the moment and takes no calls until it can',
-      {
-        retryAfterMs: Math.max(1000, this.#openedMs + rules.resetTimeoutMs - this.#now()),
-      },
+      { retryAfterMs: Math.max(1000, (round + 1) * resetTimeoutMs - openMs) },
     )
   }
 
   stored(): void {
     this.#failures = 0
     this.#openedMs = null
-    this.#probes = 0
   }
 
   failed(): void {
     this.#failures++
     if (this.#failures < this.#rules().failureThreshold && this.#openedMs === null) return
     this.#openedMs = this.#now() // a failed probe starts the wait again
-    this.#probes = 0
   }
 }

@@ -2,8 +2,8 @@ import type { WhenClientLeaves } from '../domain/group.ts'
 import type { CallFacts, Headers, Protocol } from '../protocols/protocol.ts'
 import type { Caller } from './directory.ts'
 
-/** One client request, read and understood as far as routing needs. */
-export interface Call {
+/** One client request, read and understood as far as routing needs. Disposed, it holds no body. */
+export interface Call extends Disposable {
   id: string
   /** Unix ms. */
   arrivedMs: number

@@ -2,13 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { requireAllowedModel, requireCandidates } from './admit.ts'
+import { requireAllowedModel } from './admit.ts'
 import { answerHead } from './answer-headers.ts'
-import { attempt, type StopReason } from './attempt.ts'
+import { type AttemptLimits, attempt, type StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
+import { requireCandidates } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
-import { errorFor } from './ends.ts'
+import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
+import { requireQuota } from './identify.ts'
 import { readCall } from './read-call.ts'
 
 /**
@@ -23,35 +25,50 @@ export async function countTokens(
 ): Promise<void> {
   const arrivedMs = gateway.clock()
   const callId = newCallId(arrivedMs)
-  const client = new ClientAnswer({ res, protocol, callId, log: gateway.log, nowMs: arrivedMs })
-  let call: Call | null = null
+  const client = new ClientAnswer(gateway, protocol, res, { callId, arrivedMs })
   try {
-    call = await readCall(gateway, protocol, req, { callId, arrivedMs })
+    using call = await readCall(gateway, protocol, req, { callId, arrivedMs })
     gateway.counters.add('count_tokens')
+    if (gateway.running.draining) throw shuttingDown()
+    await requireQuota(gateway, call.caller)
     await requireRoom(gateway, call)
     requireAllowedModel(gateway, call)
     await answer(gateway, call, client)
   } catch (error) {
+    countRefusal(gateway, error, client)
     client.sendError(error)
-  } finally {
-    call?.releaseBody()
   }
 }
 
+/** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
   const candidates = requireCandidates(gateway, call).slice(0, gateway.config.gateway.maxAttempts)
   const deadlineMs = call.arrivedMs + gateway.config.gateway.firstEventTimeoutMs
-  for (const [index, serving] of candidates.entries()) {
-    const onStart = (stop: (reason: StopReason) => void) => client.onLeave(() => stop('client_left'))
-    const result = await attempt(gateway, call, serving, 'count_tokens', { deadlineMs, onStart })
-    if ('answer' in result) {
-      const { reader } = result.answer
-      return client.end(Buffer.concat([...reader.ready, ...reader.held]), answerHead(gateway, call, result.answer))
+  let stop: (reason: StopReason) => void = () => {}
+  const onStart = (how: typeof stop) => {
+    stop = how
+  }
+  const limits: AttemptLimits = { deadlineMs, mustStream: () => false, onStart }
+  const running = { stop: () => stop('stopped') }
+  gateway.running.addWaiting(running)
+  client.onLeave(() => stop('client_left'))
+  try {
+    for (const [index, serving] of candidates.entries()) {
+      if (client.left) throw clientLeft()
+      const result = await attempt(gateway, call, serving, 'count_tokens', limits)
+      if ('answer' in result) {
+        const { reader, exchange, whole } = result.answer
+        exchange.cancel('over')
+        if (!whole) throw new GatewayError('overloaded', 'the upstream answered with something else than a count')
+        client.end(Buffer.concat([...reader.ready, ...reader.held]), answerHead(gateway, call, result.answer))
+        return
+      }
+      const { fault } = result
+      const isLast = index === candidates.length - 1
+      if (isLast || fault.blame === 'request' || fault.blame === 'client') throw errorFor(gateway, call, serving, fault)
     }
-    const { blame } = result.fault
-    const isLast = index === candidates.length - 1
-    if (isLast || client.left || blame === 'request' || blame === 'client')
-      throw errorFor(gateway, serving, result.fault)
+  } finally {
+    gateway.running.deleteWaiting(running)
   }
 }
 

@@ -3,6 +3,7 @@ import type { BlockList } from 'node:net'
 import { networks } from '../config/schema.ts'
 import type { Account, Credentials, Rest } from '../domain/account.ts'
 import type { ApiKey } from '../domain/api-key.ts'
+import type { RestKind } from '../domain/fault.ts'
 import type { Group } from '../domain/group.ts'
 import type { User } from '../domain/user.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -16,6 +17,8 @@ import type { Change, Store, StoredAccount, StoredCaller } from '../store/store.
 const CALLERS_MAX = 50_000
 /** Hashes that belong to no key, kept so that guessing costs no reads. */
 const STRANGERS_MAX = 10_000
+/** How soon changes that could not be read are tried again. */
+const RETRY_MS = 1000
 /** The longest that a timer can be set. */
 const TIMER_MAX_MS = 2 ** 31 - 1
 
@@ -38,11 +41,16 @@ export interface ServingAccount {
   account: StoredAccount
   provider: Provider
   serves: (model: string) => boolean
+  /** What its rest is for; null if it has none, or if it was put to rest before this process started. */
+  restsFor: RestKind | null
   /** Times of recent overloads (unix ms), for soft rests. */
   overloads: number[]
   /** Opens the sealed credentials once. Throws if the master key does not fit. */
   credentials(): Credentials
 }
+
+/** Hears what changed; null = anything may have. */
+type ChangeListener = (changes: Change[] | null) => void | Promise<void>
 
 /**
  * What the hot path needs of the store, kept warm: callers by key hash, accounts and groups. Changes by any process
@@ -59,8 +67,14 @@ export class Directory implements Disposable {
   readonly #strangers = new Set<string>()
   #accounts = new Map<string, ServingAccount>()
   #byGroup = new Map<string, ServingAccount[]>()
-  readonly #listeners = new Set<(changes: Change[] | null) => void>()
+  readonly #listeners = new Set<ChangeListener>()
   #stopListening: () => void = () => {}
+  /** Grows with every change that is heard of: what was read before it may be older than it. */
+  #generation = 0
+  /** Changes are taken over one after the other. */
+  #turn: Promise<void> = Promise.resolve()
+  /** Set while changes could not be read. */
+  #retry: NodeJS.Timeout | null = null
 
   constructor(options: {
     store: Store
@@ -79,19 +93,23 @@ export class Directory implements Disposable {
 
   /** Reads accounts and follows the store from here on. Throws `unavailable` if the store does not answer. */
   async start(): Promise<void> {
-    this.#stopListening = this.#store.onRevision((changes) => void this.#apply(changes))
+    this.#stopListening = this.#store.onRevision((changes) => this.#hear(changes))
     await this.#loadAccounts()
   }
 
   /** Calls back after changes were taken over (null: anything may have changed). Returns the way to stop. */
-  onChange(listener: (changes: Change[] | null) => void): () => void {
+  onChange(listener: ChangeListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Puts an account to rest here at once, and tells those who wait, now and when the rest is over. Storing it is the caller's. */
-  rest(serving: ServingAccount, rest: Rest | null): void {
+  /**
+   * Puts an account to rest here at once (null: back into service) and tells those who wait, now and when the rest is
+   * over. Storing it is the caller's.
+   */
+  rest(serving: ServingAccount, rest: Rest | null, restsFor: RestKind | null): void {
     serving.account = { ...serving.account, rest }
+    serving.restsFor = restsFor
     const change: Change = { kind: 'account', subject: serving.account.id }
     this.#tell([change])
     if (!rest) return
@@ -99,8 +117,21 @@ export class Directory implements Disposable {
     timer.unref()
   }
 
+  /** Takes an account out of service here at once, until its operator acts, and tells those who wait. Storing it is the caller's. */
+  disable(serving: ServingAccount, reason: string): void {
+    serving.account = { ...serving.account, status: 'disabled', statusReason: reason }
+    this.#tell([{ kind: 'account', subject: serving.account.id }])
+  }
+
   #tell(changes: Change[] | null): void {
-    for (const listener of [...this.#listeners]) listener(changes)
+    const complain = (error: Error) => this.#log.warn({ reason: error.message }, 'a change could not be taken over')
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(changes)?.catch(complain)
+      } catch (error) {
+        complain(error as Error)
+      }
+    }
   }
 
   /** Whose API key this is; null if nobody's. Reads the store only the first time. */
@@ -110,15 +141,18 @@ export class Directory implements Disposable {
     const known = this.#callers.get(digest)
     if (known) return known
     if (this.#strangers.has(digest)) return null
+    const generation = this.#generation
     const stored = await this.#store.keys.callerOf(this.#hashKey(key))
-    if (!stored) {
+    const caller = stored && callerOf(stored)
+    // Something changed meanwhile: good for this one call, and not to be kept.
+    if (generation !== this.#generation) return caller
+    if (caller) {
+      trimOldest(this.#callers, CALLERS_MAX)
+      this.#callers.set(digest, caller)
+    } else {
       trimOldest(this.#strangers, STRANGERS_MAX)
       this.#strangers.add(digest)
-      return null
     }
-    const caller = callerOf(stored)
-    trimOldest(this.#callers, CALLERS_MAX)
-    this.#callers.set(digest, caller)
     return caller
   }
 
@@ -134,23 +168,40 @@ export class Directory implements Disposable {
     return this.#byGroup.get(groupId) ?? []
   }
 
-  async #apply(changes: Change[] | null): Promise<void> {
+  /** Callers that changed are forgotten at once; what has to be read follows in its turn. */
+  #hear(changes: Change[] | null): void {
+    this.#generation++
+    for (const change of changes ?? []) this.#forget(change)
+    this.#turn = this.#turn.then(() => this.#takeOver(changes))
+  }
+
+  #forget({ kind, subject }: Change): void {
+    if (kind === 'group') this.#callers.clear()
+    if (kind === 'key') this.#strangers.clear()
+    if (kind !== 'user' && kind !== 'key') return
+    for (const [digest, caller] of this.#callers) if (caller[kind].id === subject) this.#callers.delete(digest)
+  }
+
+  /** If the store does not answer, what is known goes on serving, and everything is read anew when it does. */
+  async #takeOver(changes: Change[] | null): Promise<void> {
+    const news = this.#retry ? null : changes
     try {
-      if (changes === null || changes.some((change) => change.kind === 'group')) this.#callers.clear()
-      if (changes === null || changes.some((change) => change.kind === 'key')) this.#strangers.clear()
-      for (const change of changes ?? []) {
-        if (change.kind !== 'user' && change.kind !== 'key') continue
-        for (const [digest, { user, key }] of this.#callers) {
-          if ((change.kind === 'user' ? user.id : key.id) === change.subject) this.#callers.delete(digest)
-        }
-      }
-      if (changes === null || changes.some((change) => change.kind === 'account' || change.kind === 'group')) {
-        await this.#loadAccounts()
-      }
-      this.#tell(changes)
+      if (news === null || news.some(({ kind }) => kind === 'account' || kind === 'group')) await this.#loadAccounts()
     } catch (error) {
-      this.#log.warn({ reason: (error as Error).message }, 'changes could not be read; serving with what is known')
+      if (!this.#retry) {
+        this.#log.warn({ reason: (error as Error).message }, 'changes could not be read; serving with what is known')
+      }
+      clearTimeout(this.#retry ?? undefined)
+      this.#retry = setTimeout(() => this.#hear(null), RETRY_MS).unref()
+      return
     }
+    clearTimeout(this.#retry ?? undefined)
+    this.#retry = null
+    if (news === null) {
+      this.#callers.clear()
+      this.#strangers.clear()
+    }
+    this.#tell(news)
   }
 
   async #loadAccounts(): Promise<void> {
@@ -183,7 +234,7 @@ export class Directory implements Disposable {
       if (!sameSecret) known.credentials = this.#opener(account)
       return known
     }
-    return { account, provider, serves, overloads: [], credentials: this.#opener(account) }
+    return { account, provider, serves, restsFor: null, overloads: [], credentials: this.#opener(account) }
   }
 
   #opener(account: StoredAccount): () => Credentials {
@@ -196,6 +247,7 @@ export class Directory implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stopListening()
+    clearTimeout(this.#retry ?? undefined)
   }
 }
 

@@ -4,6 +4,8 @@ import type { UpstreamFault } from '../domain/fault.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import { passedHeaders } from './answer-headers.ts'
 import type { GoodAnswer } from './attempt.ts'
+import type { Call } from './call.ts'
+import { candidatesFor, nobodyCan } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -12,7 +14,7 @@ import type { Relayed } from './relay.ts'
 import { UpstreamRefusal } from './upstream-refusal.ts'
 
 /** How a relayed answer ended, as its usage row says it. */
-export function endOfRelay(relayed: Relayed, { head }: GoodAnswer, serving: ServingAccount): CallEnd {
+export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, client: ClientAnswer): CallEnd {
   const { reading } = relayed.reader
   const requestId = head.headers[serving.provider.requestIdHeader]
   return {
@@ -23,7 +25,7 @@ export function endOfRelay(relayed: Relayed, { head }: GoodAnswer, serving: Serv
     reportedModel: reading.reportedModel,
     stopReason: reading.stopReason,
     firstTokenMs: relayed.firstTokenMs,
-    status: head.status,
+    status: client.status || (client.left ? 0 : head.status),
     upstreamRequestId: typeof requestId === 'string' ? requestId : null,
   }
 }
@@ -39,48 +41,52 @@ export function endOfFailure(error: unknown, client: ClientAnswer, running: Admi
   return noAnswer(outcome, code, status)
 }
 
+/** Counts a request that came to nothing and leaves no usage row, by the word for what it was told. */
+export function countRefusal(gateway: Gateway, error: unknown, client: ClientAnswer): void {
+  if (client.left) gateway.counters.refused('client_left')
+  else if (error instanceof UpstreamRefusal) gateway.counters.refused('by_upstream')
+  else gateway.counters.refused(isGatewayError(error) ? error.code : 'internal')
+}
+
+/** To whoever is told that the daemon stops. */
+export function shuttingDown(): GatewayError {
+  return new GatewayError('unavailable', 'the gateway is shutting down', { retryAfterMs: 2000 })
+}
+
+/** To nobody: why a call is not carried on. */
+export function clientLeft(): GatewayError {
+  return new GatewayError('unavailable', 'the client closed its connection')
+}
+
 /**
  * What a client hears when its call cannot be answered. The request's own fault goes on verbatim. A credential's never
  * does (a client would log its user out): the client learns whether waiting helps, and for how long.
  */
 export function errorFor(
   gateway: Gateway,
+  call: Call,
   { account }: ServingAccount,
   fault: UpstreamFault,
 ): GatewayError | UpstreamRefusal {
-  switch (fault.blame) {
-    case 'request':
-      if (fault.upstreamBody === null || fault.upstreamStatus === null || fault.upstreamStatus < 400) {
-        return new GatewayError('invalid_request', fault.message)
-      }
-      return new UpstreamRefusal({
-        status: fault.upstreamStatus,
-        headers: passedHeaders(gateway, fault.upstreamHeaders),
-        body: Buffer.from(fault.upstreamBody),
-        message: fault.message,
-      })
-    case 'client':
-      return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
-    default: {
-      if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
-      const waitMs = Math.max(1000, (account.rest?.untilMs ?? 0) - gateway.clock())
-      if (fault.rest === 'rate_limit') {
-        return new GatewayError('limited', 'every upstream account that could answer is at its own rate limit', {
-          retryAfterMs: waitMs,
-        })
-      }
-      if (fault.blame === 'account') {
-        return new GatewayError(
-          'overloaded',
-          'the upstream refuses every account that could answer: the operator of this gateway has to look',
-          {
-            shouldRetry: false,
-          },
-        )
-      }
-      return new GatewayError('overloaded', `no upstream account could answer (${fault.reason})`, {
-        retryAfterMs: waitMs,
-      })
-    }
+  if (fault.blame === 'request') return refusalOf(gateway, fault)
+  if (fault.blame === 'client') return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
+  if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
+  if (candidatesFor(gateway, call).length === 0) return nobodyCan(gateway, call)
+  // A soft rest excludes nobody, but tells when it is worth asking again.
+  const restMs = (account.rest?.untilMs ?? 0) - gateway.clock()
+  return new GatewayError('overloaded', `no upstream account could answer (${fault.reason})`, {
+    retryAfterMs: Math.max(1000, fault.retryAfterMs ?? 0, restMs),
+  })
+}
+
+function refusalOf(gateway: Gateway, fault: UpstreamFault): GatewayError | UpstreamRefusal {
+  if (fault.upstreamBody === null || fault.upstreamStatus === null || fault.upstreamStatus < 400) {
+    return new GatewayError('invalid_request', fault.message)
   }
+  return new UpstreamRefusal({
+    status: fault.upstreamStatus,
+    headers: passedHeaders(gateway, fault.upstreamHeaders),
+    body: Buffer.from(fault.upstreamBody),
+    message: fault.message,
+  })
 }

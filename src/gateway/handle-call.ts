@@ -5,7 +5,7 @@ import { admit, moveOn } from './admit.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import { type AttemptResult, attempt, type GoodAnswer } from './attempt.ts'
 import { ClientAnswer } from './client-answer.ts'
-import { endOfFailure, endOfRelay, errorFor } from './ends.ts'
+import { clientLeft, countRefusal, endOfFailure, endOfRelay, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
 import { Relay } from './relay.ts'
@@ -21,8 +21,11 @@ import { clearRest, restIfToBlame } from './rests.ts'
  *   relay    upstream bytes to the client, metered as they pass; the end of the answer is held back
  *   record   usage, cost and debit, durable: now the call is charged
  *   finish   the held end goes out: the terminal event, or the error event of a broken stream
+ *   settle   the upstream call has ended: slots go to whoever waits for them
  *
- * Errors of all steps arrive in the one `catch`; ClientAnswer writes them in the way that its state still allows.
+ * Errors of all steps arrive in the one `catch`; ClientAnswer writes them in the way that its state still allows. At
+ * every step the client may leave and the daemon may have to stop: while the call waits, that ends the wait; once it is
+ * admitted, it ends the upstream call; and once its end is known, it changes nothing any more.
  */
 export async function handleCall(
   gateway: Gateway,
@@ -32,28 +35,27 @@ export async function handleCall(
 ): Promise<void> {
   const arrivedMs = gateway.clock()
   const callId = newCallId(arrivedMs)
-  const client = new ClientAnswer({ res, protocol, callId, log: gateway.log, nowMs: arrivedMs })
-  const unwatch = gateway.ticker.watch((now) => client.tick(now, gateway.config.gateway))
+  const client = new ClientAnswer(gateway, protocol, res, { callId, arrivedMs })
   let running: AdmittedCall | null = null
   try {
-    const call = await readCall(gateway, protocol, req, { callId, arrivedMs })
+    using call = await readCall(gateway, protocol, req, { callId, arrivedMs })
     client.streams = call.facts.stream
     running = await admit(gateway, call, client)
     const answer = await findAnswer(gateway, running, client)
     call.releaseBody()
-    const relay = new Relay(gateway, call, answer, client)
+    using relay = new Relay(gateway, call, answer, client)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
-    await running.record(endOfRelay(relayed, answer, running.serving))
+    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault)
+    await running.record(endOfRelay(relayed, answer, client))
     await relay.finish(relayed)
   } catch (error) {
     // A call that failed has its row before the client hears of it, like one that succeeded.
-    await running?.record(endOfFailure(error, client, running)).catch(() => {})
+    if (running) await running.record(endOfFailure(error, client, running)).catch(() => {})
+    else countRefusal(gateway, error, client)
     client.sendError(error)
   } finally {
     await running?.settle()
-    running?.call.releaseBody()
-    unwatch()
   }
 }
 
@@ -64,25 +66,29 @@ export async function handleCall(
 async function findAnswer(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
   const { maxAttempts, failoverBudgetMs } = gateway.config.gateway
   const tried = new Set<string>()
-  const giveUpMs = gateway.clock() + failoverBudgetMs
+  let spentMs = 0 // time in line between two attempts does not count
   for (;;) {
+    if (client.left) throw clientLeft()
+    if (running.stopReason) throw shuttingDown()
     const { serving } = running
     tried.add(serving.account.id)
+    const startedMs = gateway.clock()
     const result = await ask(gateway, running, client)
     if ('answer' in result) {
       clearRest(gateway, serving)
       return result.answer
     }
     const { fault } = result
+    spentMs += gateway.clock() - startedMs
     restIfToBlame(gateway, serving, fault)
     const mayTryAnother =
       (fault.blame === 'account' || fault.blame === 'upstream') &&
       !fault.mayBeRunning &&
       !client.left &&
       tried.size < maxAttempts &&
-      gateway.clock() < giveUpMs
+      spentMs < failoverBudgetMs
     const moved = mayTryAnother && (await moveOn(gateway, running, client, (other) => !tried.has(other.account.id)))
-    if (!moved) throw errorFor(gateway, serving, fault)
+    if (!moved) throw errorFor(gateway, running.call, serving, fault)
   }
 }
 
@@ -94,11 +100,10 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
   const startedAt = performance.now()
   const result = await attempt(gateway, call, serving, 'messages', {
     deadlineMs: call.facts.stream ? startedMs + firstEventTimeoutMs : call.arrivedMs + answerTimeoutMs,
+    mustStream: () => client.state === 'head sent',
     onStart(stop) {
       running.onStop(stop)
-      client.onLeave(() => {
-        if (call.whenClientLeaves !== 'read_on') running.stop('client_left')
-      })
+      client.onLeave(() => running.clientLeft())
     },
   })
   if (call.timing) call.timing.elsewhereMs += performance.now() - startedAt

@@ -5,8 +5,9 @@ import type { Protocol, ServedModel } from '../protocols/protocol.ts'
 import { collectBody, isFailure } from '../upstream/client.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { type Caller, isUsable, type ServingAccount } from './directory.ts'
+import { countRefusal } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { identify } from './identify.ts'
+import { identify, requireQuota } from './identify.ts'
 
 /** How long a vendor's list is good; an older one is used while a new one cannot be had. */
 const FRESH_MS = 3_600_000
@@ -14,27 +15,46 @@ const FRESH_MS = 3_600_000
 const FETCH_TIMEOUT_MS = 2500
 const LIST_BYTES_MAX = 4 * 1024 * 1024
 
+/** After a list could not be had, nobody waits for it again for so long. */
+const RETRY_MS = 60_000
+
+interface KnownList {
+  /** Null: the vendor never said. */
+  models: ServedModel[] | null
+  /** Unix ms. */
+  freshUntilMs: number
+}
+
 /** Vendors' own lists, per account. */
 export class ModelLists {
-  readonly #lists = new Map<string, { models: ServedModel[]; atMs: number }>()
-  readonly #fetching = new Map<string, Promise<ServedModel[] | null>>()
+  readonly #lists = new Map<string, KnownList>()
+  readonly #fetching = new Map<string, Promise<KnownList>>()
 
   /** What the vendor lists for this account; null if it never said. */
   async of(gateway: Gateway, serving: ServingAccount): Promise<ServedModel[] | null> {
     const { id } = serving.account
     const known = this.#lists.get(id)
-    if (known && gateway.clock() - known.atMs < FRESH_MS) return known.models
+    if (known && gateway.clock() < known.freshUntilMs) return known.models
     let fetching = this.#fetching.get(id)
     if (!fetching) {
-      fetching = fetchModels(gateway, serving).finally(() => this.#fetching.delete(id))
+      fetching = this.#refresh(gateway, serving).finally(() => this.#fetching.delete(id))
       this.#fetching.set(id, fetching)
     }
-    const models = await fetching
-    if (models) this.#lists.set(id, { models, atMs: gateway.clock() })
-    return models ?? known?.models ?? null
+    return (await fetching).models
+  }
+
+  async #refresh(gateway: Gateway, serving: ServingAccount): Promise<KnownList> {
+    const { id } = serving.account
+    const models = await fetchModels(gateway, serving)
+    const list = models
+      ? { models, freshUntilMs: gateway.clock() + FRESH_MS }
+      : { models: this.#lists.get(id)?.models ?? null, freshUntilMs: gateway.clock() + RETRY_MS }
+    this.#lists.set(id, list)
+    return list
   }
 }
 
+/** Null if there is none to be had. */
 async function fetchModels(
   gateway: Gateway,
   { provider, account, credentials }: ServingAccount,
@@ -46,11 +66,15 @@ async function fetchModels(
     const unwatch = gateway.ticker.watch((now) => {
       if (now >= deadlineMs) exchange.cancel('timed_out')
     })
-    const head = await exchange.head
-    const answer = isFailure(head) ? null : await collectBody(exchange, LIST_BYTES_MAX)
-    unwatch()
-    if (isFailure(head) || head.status !== 200 || !answer || answer.failure) return null
-    return provider.readModels(answer.body)
+    try {
+      const head = await exchange.head
+      if (isFailure(head) || head.status !== 200) return null
+      const { body, failure } = await collectBody(exchange, LIST_BYTES_MAX)
+      return failure ? null : provider.readModels(body)
+    } finally {
+      unwatch()
+      exchange.cancel('over')
+    }
   } catch (error) {
     gateway.log.debug({ accountId: account.id, reason: (error as Error).message }, 'no model list')
     return null
@@ -65,11 +89,12 @@ export async function listModels(
   res: ServerResponse,
   id: string | null,
 ): Promise<void> {
-  const nowMs = gateway.clock()
-  const client = new ClientAnswer({ res, protocol, callId: newCallId(nowMs), log: gateway.log, nowMs })
+  const arrivedMs = gateway.clock()
+  const client = new ClientAnswer(gateway, protocol, res, { callId: newCallId(arrivedMs), arrivedMs })
   try {
     const { caller } = await identify(gateway, req)
     gateway.counters.add('models')
+    await requireQuota(gateway, caller)
     const models = await servedModels(gateway, protocol, caller)
     const one = models.find((model) => model.id === id)
     if (id !== null && !one)
@@ -78,6 +103,7 @@ export async function listModels(
     const body = one ? protocol.renderModel(one) : protocol.renderModels(models, search)
     client.end(body, { status: 200, headers: ['content-type', 'application/json'] })
   } catch (error) {
+    countRefusal(gateway, error, client)
     client.sendError(error)
   }
 }

@@ -3,6 +3,7 @@ import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { ReportRow } from '../store/store.ts'
 import { ClientAnswer } from './client-answer.ts'
+import { countRefusal } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { identify } from './identify.ts'
 
@@ -13,14 +14,14 @@ export async function ownUsage(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const nowMs = gateway.clock()
-  const client = new ClientAnswer({ res, protocol, callId: newCallId(nowMs), log: gateway.log, nowMs })
+  const arrivedMs = gateway.clock()
+  const client = new ClientAnswer(gateway, protocol, res, { callId: newCallId(arrivedMs), arrivedMs })
   try {
     const { caller } = await identify(gateway, req)
     const { key, user } = caller
     const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
     const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, spending, callIds: [] })
-    const today = new Date(nowMs).setHours(0, 0, 0, 0)
+    const today = new Date(arrivedMs).setHours(0, 0, 0, 0)
     const [ofToday] = await gateway.store.usage.report({ filter: { keyId: key.id, fromMs: today }, by: 'key' })
     const [inTotal] = await gateway.store.usage.report({ filter: { keyId: key.id }, by: 'key' })
     const body = {
@@ -41,6 +42,7 @@ export async function ownUsage(
     }
     client.end(Buffer.from(JSON.stringify(body)), { status: 200, headers: ['content-type', 'application/json'] })
   } catch (error) {
+    countRefusal(gateway, error, client)
     client.sendError(error)
   }
 }

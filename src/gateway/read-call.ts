@@ -5,6 +5,7 @@ import { GatewayError } from '../domain/errors.ts'
 import { formatSize } from '../lib/size.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { Call } from './call.ts'
+import { shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { identify } from './identify.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -18,13 +19,19 @@ export async function readCall(
 ): Promise<Call> {
   const timing = req.headers['x-subgate-timing'] === '1' ? { startedAt: performance.now(), elsewhereMs: 0 } : null
   const { caller, clientIp } = await identify(gateway, req)
+  const identifiedAt = performance.now()
   const body = await readBody(req, gateway.running, {
     maxBodyBytes: gateway.config.server.maxBodyBytes,
     bufferedBytesMax: gateway.config.gateway.bufferedBytesMax,
   })
+  if (timing) timing.elsewhereMs += performance.now() - identifiedAt // the client's time to send it
   const url = req.url ?? '/'
   const queryAt = url.indexOf('?')
   try {
+    const releaseBody = () => {
+      call.body = null
+      body.release()
+    }
     const call: Call = {
       id: callId,
       arrivedMs,
@@ -32,10 +39,8 @@ export async function readCall(
       facts: protocol.parse(req.headers, body.bytes),
       caller,
       body: body.bytes,
-      releaseBody() {
-        call.body = null
-        body.release()
-      },
+      releaseBody,
+      [Symbol.dispose]: releaseBody,
       headers: req.headers,
       query: queryAt < 0 ? '' : url.slice(queryAt),
       clientIp,
@@ -80,7 +85,7 @@ export async function readBody(req: IncomingMessage, running: RunningCalls, limi
     const announced = Number(req.headers['content-length'] ?? 0)
     if (announced > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes)
     held.grow(announced)
-    const raw = await receive(req, held, limits.maxBodyBytes)
+    const raw = await receive(req, running, held, limits.maxBodyBytes)
     const bytes = await decoded(raw, req.headers['content-encoding'], limits.maxBodyBytes)
     held.grow(bytes.length)
     return { bytes, release: () => held.release() }
@@ -118,10 +123,20 @@ class Holding {
   }
 }
 
-function receive(req: IncomingMessage, held: Holding, maxBytes: number): Promise<Buffer> {
+function receive(req: IncomingMessage, running: RunningCalls, held: Holding, maxBytes: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const chunks: Buffer[] = []
   let bytes = 0
+  const waiting = { stop: () => refuse(shuttingDown()) }
+  const fail = (error: unknown) => {
+    running.deleteWaiting(waiting)
+    reject(error)
+  }
+  const refuse = (error: unknown) => {
+    req.removeAllListeners('data')
+    req.resume() // the rest is thrown away, so that the refusal can be read
+    fail(error)
+  }
   req.on('data', (chunk: Buffer) => {
     chunks.push(chunk)
     bytes += chunk.length
@@ -129,17 +144,19 @@ function receive(req: IncomingMessage, held: Holding, maxBytes: number): Promise
       if (bytes > maxBytes) throw tooLarge(maxBytes)
       held.grow(bytes)
     } catch (error) {
-      req.removeAllListeners('data')
-      req.resume() // the rest is thrown away, so that the refusal can be read
-      reject(error)
+      refuse(error)
     }
   })
-  req.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)))
+  req.on('end', () => {
+    running.deleteWaiting(waiting)
+    resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes))
+  })
   const cutOff = () => {
-    if (!req.readableEnded) reject(new GatewayError('invalid_request', 'the request body was cut off'))
+    if (!req.readableEnded) fail(new GatewayError('invalid_request', 'the request body was cut off'))
   }
   req.on('error', cutOff)
   req.on('close', cutOff)
+  running.addWaiting(waiting)
   if (req.destroyed) cutOff()
   return promise
 }

@@ -1,12 +1,14 @@
 import type { Outcome } from '../domain/call.ts'
 import { GatewayError } from '../domain/errors.ts'
+import type { UpstreamFault } from '../domain/fault.ts'
 import { EventTooLarge } from '../protocols/sse.ts'
 import type { AnswerSink, UpstreamFailure } from '../upstream/client.ts'
 import { answerHead } from './answer-headers.ts'
 import type { AnswerReader } from './answer-reader.ts'
-import type { GoodAnswer, StopReason } from './attempt.ts'
+import { type GoodAnswer, type StopReason, upstreamFault } from './attempt.ts'
 import type { Call } from './call.ts'
-import type { ClientAnswer } from './client-answer.ts'
+import type { AnswerHead, ClientAnswer } from './client-answer.ts'
+import { shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 
 /** How long an upstream may keep its connection open after its terminal event before it is cut off. */
@@ -20,26 +22,35 @@ export interface Relayed {
   reader: AnswerReader
   /** What to tell the client after all; null if the answer's own end says it. */
   error: GatewayError | null
+  /** What the upstream is to blame for; null for nothing. */
+  fault: UpstreamFault | null
   /** Output was counted from text. */
   estimated: boolean
   firstTokenMs: number | null
 }
 
+/** An end that is not the upstream's own. */
+interface EarlyEnd {
+  outcome: 'upstream_cut' | 'timed_out' | 'stopped'
+  error: GatewayError
+  fault: UpstreamFault | null
+}
+
 /**
  * Passes an upstream's bytes to the client as they come, metered, with backpressure both ways, and resolves as soon as
- * it is known how the answer ends. Never rejects. `finish` then lets the held end go.
+ * it is known how the answer ends. Never rejects. `finish` then lets the held end go. Disposed, it leaves nothing of the
+ * upstream call running.
  */
-export class Relay implements AnswerSink {
+export class Relay implements AnswerSink, Disposable {
   readonly #gateway: Gateway
   readonly #call: Call
   readonly #answer: GoodAnswer
   readonly #client: ClientAnswer
-  readonly #head: { status: number; headers: string[] }
   readonly #result = Promise.withResolvers<Relayed>()
+  #head: AnswerHead | null = null
   #settled = false
-  #upstreamEnded = false
+  #upstreamEnded: boolean
   #lastUpstreamMs: number
-  #readOnUntilMs: number | null = null
   #firstTokenMs: number | null = null
   #unwatch: () => void = () => {}
   #onUpstreamEnd: () => void = () => {}
@@ -49,46 +60,45 @@ export class Relay implements AnswerSink {
     this.#call = call
     this.#answer = answer
     this.#client = client
-    this.#head = answerHead(gateway, call, answer)
+    this.#upstreamEnded = answer.whole
     this.#lastUpstreamMs = gateway.clock()
+    client.streams = answer.reader.streams
+    client.countsDelivered = call.whenClientLeaves === 'delivered'
   }
 
   /** Resolves when the answer's end is known and everything before it has gone to the client. */
   run(): Promise<Relayed> {
     this.#unwatch = this.#gateway.ticker.watch((now) => this.#tick(now))
     const { exchange, reader, whole } = this.#answer
-    this.#upstreamEnded = whole
     this.#flush()
     if (!whole) exchange.attach(this)
     if (whole || (reader.streams && reader.reading.ended)) this.#conclude()
-    this.#client.onLeave(() => this.stop('client_left'))
     return this.#result.promise
   }
 
   /** Ends the relay from outside: the client left, or the daemon must stop. */
   stop(reason: StopReason): void {
-    if (this.#settled) return
-    if (reason === 'stopped') {
-      this.#settle('stopped', new GatewayError('unavailable', 'the gateway is shutting down', { retryAfterMs: 1000 }))
-      this.#answer.exchange.cancel(reason)
-    } else if (this.#call.whenClientLeaves === 'read_on') {
-      this.#readOnUntilMs ??= this.#gateway.clock() + this.#gateway.config.gateway.readOnMs
-      this.#answer.exchange.resume()
-    } else {
-      this.#settle('client_left', null)
+    if (reason === 'stopped') this.#cut({ outcome: 'stopped', error: shuttingDown(), fault: null })
+    else {
+      this.#settle('client_left')
       this.#answer.exchange.cancel(reason)
     }
   }
 
-  /** Lets the held end go, or what is to be said instead, and sees to it that both sides end. */
+  /** Lets the held end go, or what is to be said instead. */
   async finish({ error, reader }: Relayed): Promise<void> {
-    if (error) this.#client.sendError(error)
-    else if (this.#upstreamEnded) this.#client.end(joined(reader.held), this.#head)
-    else {
-      for (const bytes of reader.held.splice(0)) this.#client.relay(bytes, this.#head, this.#gateway.clock())
-      await this.#untilUpstreamEnds()
-      this.#client.end(joined(reader.held), this.#head)
+    if (error) {
+      this.#client.sendError(error)
+      return
     }
+    if (!this.#upstreamEnded) {
+      for (const bytes of reader.held.splice(0)) this.#client.relayEnd(bytes, this.#answerHead, this.#gateway.clock())
+      await this.#untilUpstreamEnds()
+    }
+    this.#client.end(joined(reader.held), this.#answerHead)
+  }
+
+  [Symbol.dispose](): void {
     this.#unwatch()
     this.#answer.exchange.cancel('over')
   }
@@ -102,7 +112,7 @@ export class Relay implements AnswerSink {
       reader.push(chunk)
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error
-      this.#cut('upstream_cut', 'the upstream sent an event that is too large')
+      this.#cut(upstreamCut('invalid_answer', 'the upstream sent an event that is too large'))
       return
     }
     this.#flush()
@@ -118,11 +128,17 @@ export class Relay implements AnswerSink {
 
   fail(failure: UpstreamFailure): void {
     this.#upstreamEnded = true
-    this.#cut('upstream_cut', `the upstream's answer was cut off (${failure.message})`)
+    this.#cut(upstreamCut('cut_off', `the upstream's answer was cut off (${failure.message})`))
     this.#onUpstreamEnd()
   }
 
   // ---- both ----
+
+  /** Worked out when it goes out, so that it can tell of all that came before. */
+  get #answerHead(): AnswerHead {
+    this.#head ??= answerHead(this.#gateway, this.#call, this.#answer)
+    return this.#head
+  }
 
   /** Everything that may go out goes out; a client that is slower than the upstream slows it down. */
   #flush(): void {
@@ -132,7 +148,7 @@ export class Relay implements AnswerSink {
     }
     if (reader.ready.length === 0) return
     let more = true
-    for (const bytes of reader.ready) more = this.#client.relay(bytes, this.#head, this.#lastUpstreamMs)
+    for (const bytes of reader.ready) more = this.#client.relay(bytes, this.#answerHead, this.#lastUpstreamMs)
     reader.ready = []
     if (more || this.#client.left) return
     exchange.pause()
@@ -146,51 +162,60 @@ export class Relay implements AnswerSink {
     if (this.#settled) return
     const { idleTimeoutMs, answerTimeoutMs, totalTimeoutMs } = this.#gateway.config.gateway
     const total = this.#answer.reader.streams ? totalTimeoutMs : Math.min(totalTimeoutMs, answerTimeoutMs)
-    if (this.#readOnUntilMs !== null && nowMs >= this.#readOnUntilMs) {
-      this.#settle('client_left', null)
-      this.#answer.exchange.cancel('client_left')
-    } else if (nowMs - this.#call.arrivedMs >= total) this.#cut('timed_out', 'the answer took longer than it may')
-    else if (nowMs - this.#lastUpstreamMs >= idleTimeoutMs && !this.#client.blocked) {
-      this.#cut('timed_out', 'the upstream fell silent')
+    if (nowMs - this.#call.arrivedMs >= total) {
+      this.#cut(timedOut('the answer took longer than it may', null))
+    } else if (nowMs - this.#lastUpstreamMs >= idleTimeoutMs && !this.#client.blocked) {
+      const message = 'the upstream fell silent'
+      this.#cut(timedOut(message, upstreamFault('fell_silent', message)))
     }
-  }
-
-  #cut(outcome: 'upstream_cut' | 'timed_out', message: string): void {
-    if (this.#settled) return
-    const code = outcome === 'timed_out' ? 'timed_out' : 'unavailable'
-    this.#settle(outcome, new GatewayError(code, message, { retryAfterMs: 1000 }))
-    this.#answer.exchange.cancel(outcome)
   }
 
   /** The answer has said its last: its protocol's end, an error, or neither. */
   #conclude(): void {
-    const { ended } = this.#answer.reader.reading
-    if (ended) this.#settle(ended === 'error' ? 'upstream_error' : 'complete', null)
-    else this.#cut('upstream_cut', 'the upstream ended its answer before it was complete')
+    const { reader, serving } = this.#answer
+    const { ended, error } = reader.reading
+    if (ended === 'complete') this.#settle('complete')
+    else if (ended === 'error') {
+      this.#settle('upstream_error', null, error && serving.provider.readStreamFault(error))
+    } else this.#cut(upstreamCut('cut_off', 'the upstream ended its answer before it was complete'))
   }
 
-  #settle(outcome: Outcome, error: GatewayError | null): void {
+  #cut({ outcome, error, fault }: EarlyEnd): void {
+    if (this.#settled) return
+    this.#settle(outcome, error, fault)
+    this.#answer.exchange.cancel(outcome)
+  }
+
+  #settle(outcome: Outcome, error: GatewayError | null = null, fault: UpstreamFault | null = null): void {
     if (this.#settled) return
     this.#settled = true
     const { reader } = this.#answer
-    // Whoever left got less than the upstream was asked for; of the others, what the upstream reported is the truth.
-    const estimated = outcome === 'client_left' && this.#estimateOutput()
-    this.#result.resolve({ outcome, reader, error, estimated, firstTokenMs: this.#firstTokenMs })
+    const { left } = this.#client
+    this.#result.resolve({
+      outcome: left ? 'client_left' : outcome,
+      reader,
+      error,
+      fault,
+      // Whoever left got less than the upstream was asked for; of the others, what the upstream reported is the truth.
+      estimated: left && this.#estimateOutput(),
+      firstTokenMs: this.#firstTokenMs,
+    })
   }
 
-  /** Counts output from text where it is reported only at the end; returns whether that said more than the upstream had. */
+  /**
+   * Counts output from text where it is reported only at the end, and of an answer that is charged as it was delivered
+   * only that share. Returns whether that differs from what the upstream reported.
+   */
   #estimateOutput(): boolean {
-    const { reading } = this.#answer.reader
-    const delivered = this.#call.whenClientLeaves === 'delivered' ? this.#deliveredShare() : 1
-    const tokens = Math.ceil((reading.textBytes * delivered) / BYTES_PER_TOKEN)
-    if (tokens <= reading.usage.outputTokens) return false
-    reading.usage.outputTokens = tokens
-    return true
-  }
-
-  #deliveredShare(): number {
-    const { sentBytes, unsentBytes } = this.#client
-    return sentBytes === 0 ? 0 : Math.max(0, sentBytes - unsentBytes) / sentBytes
+    const { reading, bytes } = this.#answer.reader
+    const { usage, textBytes, ended, stopReason } = reading
+    const reported = usage.outputTokens
+    const isFinal = ended !== null || stopReason !== null
+    const generated = isFinal ? reported : Math.max(reported, Math.ceil(textBytes / BYTES_PER_TOKEN))
+    const { countsDelivered, deliveredBytes } = this.#client
+    const share = countsDelivered ? Math.min(1, deliveredBytes / bytes) : 1
+    usage.outputTokens = Math.ceil(generated * share)
+    return usage.outputTokens !== reported
   }
 
   #untilUpstreamEnds(): Promise<void> {
@@ -203,6 +228,18 @@ export class Relay implements AnswerSink {
     })
     return promise.finally(unwatch)
   }
+}
+
+function upstreamCut(reason: string, message: string): EarlyEnd {
+  return {
+    outcome: 'upstream_cut',
+    error: new GatewayError('unavailable', message, { retryAfterMs: 1000 }),
+    fault: upstreamFault(reason, message),
+  }
+}
+
+function timedOut(message: string, fault: UpstreamFault | null): EarlyEnd {
+  return { outcome: 'timed_out', error: new GatewayError('timed_out', message, { retryAfterMs: 1000 }), fault }
 }
 
 function joined(buffers: Buffer[]): Buffer {

@@ -15,7 +15,7 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 
-/** How long an account rests after what (gateway.md, Faults). */
+/** How long an account rests after what. */
 const REST_RULES: Record<RestKind, RestRule> = {
   credential: { hardness: 'hard', firstMs: 10 * MINUTE, maxMs: 6 * HOUR },
   funds: { hardness: 'hard', firstMs: HOUR, maxMs: 24 * HOUR },
@@ -33,7 +33,8 @@ const OVERLOAD_WINDOW_MS = MINUTE
 export function restIfToBlame(gateway: Gateway, serving: ServingAccount, fault: UpstreamFault): void {
   const { account } = serving
   const rest = restAfter(serving, fault, gateway.clock())
-  if (!rest && !fault.disables) return
+  const disabledReason = fault.disables ? redact(fault.message) : null
+  if (!rest && disabledReason === null) return
   gateway.log.warn(
     {
       accountId: account.id,
@@ -45,18 +46,17 @@ export function restIfToBlame(gateway: Gateway, serving: ServingAccount, fault: 
     },
     fault.disables ? 'an account is disabled: its vendor refuses it for good' : 'an account rests',
   )
-  if (fault.disables) serving.account = { ...account, status: 'disabled', statusReason: fault.message }
-  if (rest) gateway.directory.rest(serving, rest)
+  if (disabledReason !== null) gateway.directory.disable(serving, disabledReason)
+  if (rest) gateway.directory.rest(serving, rest, fault.rest)
   // A soft rest is over before anybody could read it.
-  if (rest?.hardness !== 'soft' || fault.disables)
-    store(gateway, serving, fault.disables ? redact(fault.message) : null)
+  if (rest?.hardness !== 'soft' || disabledReason !== null) store(gateway, serving, disabledReason)
 }
 
 /** The account answered well: whatever doubled its rests is over. */
 export function clearRest(gateway: Gateway, serving: ServingAccount): void {
   const { rest } = serving.account
   if (!rest || rest.untilMs > gateway.clock()) return
-  gateway.directory.rest(serving, null)
+  gateway.directory.rest(serving, null, null)
   if (rest.hardness === 'hard') store(gateway, serving, null)
 }
 

@@ -20,6 +20,7 @@ export class RunningCalls {
   readonly #waiting = new Set<Stoppable>()
   readonly #admitted = new Set<RunningCall>()
   readonly #unjournaled = new Set<RunningCall>()
+  #stopping = false
   bufferedBytes = 0
   /** No new calls. */
   draining = false
@@ -32,8 +33,10 @@ export class RunningCalls {
     return this.#admitted.size
   }
 
+  /** A request that holds no admission now: its body is on the way, or it stands in line, or it needs none. */
   addWaiting(call: Stoppable): void {
     this.#waiting.add(call)
+    if (this.#stopping) call.stop()
   }
 
   deleteWaiting(call: Stoppable): void {
@@ -43,6 +46,7 @@ export class RunningCalls {
   add(call: RunningCall): void {
     this.#admitted.add(call)
     this.#unjournaled.add(call)
+    if (this.#stopping) call.stop()
   }
 
   delete(call: RunningCall): void {
@@ -50,8 +54,9 @@ export class RunningCalls {
     this.#unjournaled.delete(call)
   }
 
-  /** Ends all of them, each with its protocol's error. */
+  /** Ends all of them, each with its protocol's error, and whatever still comes. */
   stopAll(): void {
+    this.#stopping = true
     for (const call of [...this.#waiting, ...this.#admitted]) call.stop()
   }
 

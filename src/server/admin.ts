@@ -43,10 +43,17 @@ export class AdminSocket implements AsyncDisposable {
       '/status': () => statusOf(gateway, facts),
       '/slots': async () => ({ admissions: await gateway.live.admissions(), tickets: await gateway.live.tickets() }),
     }
-    this.#server = createServer(async (req, res) => {
+    this.#server = createServer((req, res) => {
+      const send = (status: number, body: unknown) =>
+        res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
       const answer = req.method === 'GET' ? answers[req.url ?? ''] : undefined
-      const body = answer ? await answer() : { error: 'no such path' }
-      res.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+      if (!answer) send(404, { error: 'no such path' })
+      else {
+        answer().then(
+          (body) => send(200, body),
+          (error: Error) => send(500, { error: error.message }),
+        )
+      }
     })
   }
 

@@ -1,6 +1,7 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { GatewayError } from '../domain/errors.ts'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { type ErrorCode, GatewayError } from '../domain/errors.ts'
+import { CALL_ID_HEADER } from '../gateway/client-answer.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { newCallId } from '../lib/id.ts'
 import { redact } from '../lib/log.ts'
@@ -8,33 +9,50 @@ import { protocols } from '../protocols/index.ts'
 import { allowCrossOrigin } from './cors.ts'
 import { findRoute } from './routes.ts'
 
-/** Receiving a request's head; its body has until REQUEST_TIMEOUT_MS. Neither covers the answer. */
-const HEADERS_TIMEOUT_MS = 20_000
-const REQUEST_TIMEOUT_MS = 120_000
-/** Longer than clients keep idle connections, so that they close first (protocols.md 7). */
-const KEEP_ALIVE_MS = 90_000
+/** How long a connection may take; all in ms. None covers an answer, which has deadlines of its own. */
+export interface ConnectionTimeouts {
+  /** To receive a request's head. */
+  headMs: number
+  /** To receive all of a request. */
+  requestMs: number
+  /** Between two requests: longer than clients keep idle connections, so that they close first. */
+  keepAliveMs: number
+  /** How often the first two are looked at. */
+  checkMs: number
+}
+
+const TIMEOUTS: ConnectionTimeouts = { headMs: 20_000, requestMs: 120_000, keepAliveMs: 90_000, checkMs: 2000 }
 const HEADER_BYTES_MAX = 64 * 1024
+/** Once all calls were told to end: the time for their last words to reach their clients, beside that for their charges. */
+const LAST_WORDS_MS = 5000
 
 /** The gateway's HTTP server. */
 export class GatewayServer implements AsyncDisposable {
   readonly #gateway: Gateway
   readonly #server: Server
-  #active = 0
+  /** Answers that are not over: their handler still works, or their client has not got all of it. */
+  #open = 0
   #onIdle: () => void = () => {}
+  /** The answer that a connection's bytes belong to now. */
+  readonly #answers = new WeakMap<Socket, ServerResponse>()
 
-  constructor(gateway: Gateway) {
+  constructor(gateway: Gateway, timeouts = TIMEOUTS) {
     this.#gateway = gateway
     this.#server = createServer(
       {
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        requestTimeout: REQUEST_TIMEOUT_MS,
-        keepAliveTimeout: KEEP_ALIVE_MS,
+        headersTimeout: timeouts.headMs,
+        requestTimeout: timeouts.requestMs,
+        keepAliveTimeout: timeouts.keepAliveMs,
+        connectionsCheckingInterval: timeouts.checkMs,
         maxHeaderSize: HEADER_BYTES_MAX,
         noDelay: true,
       },
-      (req, res) => void this.#take(req, res),
+      (req, res) => this.#take(req, res),
     )
     this.#server.maxConnections = gateway.config.server.maxConnections
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      this.#refuseConnection(error, socket as Socket),
+    )
   }
 
   /** Resolves with the port once connections are taken. Throws `conflict` if the address is in use, `invalid_request` if it cannot be. */
@@ -45,44 +63,98 @@ export class GatewayServer implements AsyncDisposable {
     return promise
   }
 
-  /** Takes no new calls, lets the running ones end, and after `graceMs` ends those that still run with their protocol's error. */
+  /**
+   * Takes no new calls (it goes on listening, to say so) and resolves when the answers that were under way are over.
+   * After `graceMs` it ends those that still run with their protocol's error.
+   */
   async drain(graceMs: number): Promise<void> {
-    this.#gateway.running.draining = true
+    const { running, config } = this.#gateway
+    running.draining = true
+    const grace = setTimeout(() => running.stopAll(), graceMs)
+    const lastWords = setTimeout(
+      () => this.#server.closeAllConnections(),
+      graceMs + config.gateway.chargeWaitMs + LAST_WORDS_MS,
+    )
+    if (this.#open > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
+    clearTimeout(grace)
+    clearTimeout(lastWords)
     this.#server.close()
-    const timer = setTimeout(() => this.#gateway.running.stopAll(), graceMs)
-    if (this.#active > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
-    clearTimeout(timer)
     this.#server.closeAllConnections()
   }
 
-  async #take(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    this.#active++
+  #take(req: IncomingMessage, res: ServerResponse): void {
+    // Sent before the answer to an earlier request of its connection is over: it waits for that.
+    if (!res.socket) {
+      res.once('socket', () => this.#take(req, res))
+      return
+    }
+    this.#answers.set(res.socket, res)
+    if (this.#gateway.running.draining) {
+      res.shouldKeepAlive = false // the next request would come to a server that is about to go
+      void this.#answer(req, res)
+      return
+    }
+    this.#open++
+    let parts = 2
+    const over = () => {
+      if (--parts === 0 && --this.#open === 0) this.#onIdle()
+    }
+    res.once('close', over)
+    void this.#answer(req, res).then(over)
+  }
+
+  /** Never rejects. */
+  async #answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
-      await this.#handle(req, res)
+      await this.#route(req, res)
     } catch (error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
       this.#gateway.log.error({ error: redact(text) }, 'a bug')
       res.destroy()
     }
-    if (--this.#active === 0) this.#onIdle()
   }
 
-  #handle(req: IncomingMessage, res: ServerResponse): Promise<void> | void {
-    // On a connection that is kept, the next request would come to a server that is about to go.
-    if (this.#gateway.running.draining) res.shouldKeepAlive = false
+  #route(req: IncomingMessage, res: ServerResponse): Promise<void> | void {
     if (allowCrossOrigin(req, res, this.#gateway.config.server.corsOrigins)) return
-    const found = findRoute(pathOf(req.url ?? '/'), req.method ?? 'GET')
+    const path = pathOf(req.url ?? '/')
+    const found = findRoute(path, req.method ?? 'GET')
     if (found?.allowed) return found.route.handle(this.#gateway, req, res, found.parameter)
-    this.#gateway.counters.add('no_such_path')
-    const error = found
-      ? new GatewayError(
-          'invalid_request',
-          `${req.method} is not possible here: use ${found.route.methods.join(' or ')}`,
-        )
-      : new GatewayError('not_found', `this gateway has no ${req.method} ${pathOf(req.url ?? '/')}`, {
-          shouldRetry: false,
-        })
-    sendPlainError(error, req, res, found ? 405 : 404)
+    if (found) {
+      const allowed = found.route.methods
+      const { status, headers, body } = this.#refusal(405, 'invalid_request', `use ${allowed.join(' or ')} here`)
+      res.writeHead(status, { ...headers, allow: allowed.join(', ') }).end(body)
+    } else {
+      const { status, headers, body } = this.#refusal(404, 'not_found', `this gateway has no ${req.method} ${path}`)
+      res.writeHead(status, headers).end(body)
+    }
+  }
+
+  /** What cannot be understood as HTTP, or did not come in time. Nothing of ours may get between the bytes of an answer. */
+  #refuseConnection({ code }: NodeJS.ErrnoException, socket: Socket): void {
+    const answer = this.#answers.get(socket)
+    const isAnswering = answer?.headersSent && !answer.writableFinished
+    if (code === 'ECONNRESET' || !socket.writable || isAnswering) {
+      socket.destroy()
+      return
+    }
+    const { status, headers, body } = this.#refusal(...(NOT_HTTP[code ?? ''] ?? MALFORMED))
+    const lines = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+    socket.destroySoon()
+  }
+
+  #refusal(status: number, code: ErrorCode, message: string) {
+    this.#gateway.counters.refused(code)
+    const callId = newCallId(this.#gateway.clock())
+    const error = new GatewayError(code, message, { shouldRetry: false })
+    const { headers, body } = protocols['anthropic-messages'].renderError(error, callId)
+    const all: Record<string, string> = {
+      ...headers,
+      [CALL_ID_HEADER]: callId,
+      'content-type': 'application/json',
+      'content-length': String(body.length),
+    }
+    return { status, headers: all, body }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,17 +163,22 @@ export class GatewayServer implements AsyncDisposable {
   }
 }
 
+type Refusal = [status: number, code: ErrorCode, message: string]
+
+const MALFORMED: Refusal = [400, 'invalid_request', 'this is not a valid HTTP request']
+
+/** By Node's error code. */
+const NOT_HTTP: Record<string, Refusal> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'timed_out', 'the request did not come in time'],
+  HPE_HEADER_OVERFLOW: [431, 'too_large', `the request's headers are larger than ${HEADER_BYTES_MAX / 1024} KiB`],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'too_large', "the request's chunk extensions are too large"],
+}
+
 /** Without query, and with doubled slashes (from a base URL that ends in one) made single. */
 function pathOf(url: string): string {
   const end = url.indexOf('?')
   const path = end < 0 ? url : url.slice(0, end)
   return path.includes('//') ? path.replace(/\/{2,}/g, '/') : path
-}
-
-function sendPlainError(error: GatewayError, req: IncomingMessage, res: ServerResponse, status: number): void {
-  req.resume()
-  const { headers, body } = protocols['anthropic-messages'].renderError(error, newCallId(Date.now()))
-  res.writeHead(status, { ...headers, 'content-type': 'application/json', 'content-length': body.length }).end(body)
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {

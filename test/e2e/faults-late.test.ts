@@ -1,0 +1,99 @@
+import t from 'tap'
+import type { Script } from '../../src/demo/fake-upstream.ts'
+import { messageRequest } from '../support/client.ts'
+import { startGateway, type WantedAccount } from '../support/gateway.ts'
+
+/** Failures when the client has got something already, and answers that are not of the kind that was asked for. */
+
+t.test('when the client has the head of a stream already, because it was kept waiting', async (t) => {
+  const waits = (script: Script): WantedAccount => ({ scripts: [{ headDelayMs: 500, ...script }] })
+  const gw = await startGateway(t, {
+    config: { 'gateway.keep_alive_first': '150ms', 'gateway.keep_alive_interval': '100ms' },
+    setUp: async (site) => ({
+      recovers: await site.scene({ accounts: [waits({ status: 500 }), {}] }),
+      fails: await site.scene({ accounts: [waits({ status: 500 })] }),
+      limited: await site.scene({ accounts: [waits({ status: 429, headers: { 'retry-after': '60' } })] }),
+      refused: await site.scene({
+        accounts: [
+          waits({
+            status: 400,
+            body: '{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too many"}}',
+          }),
+        ],
+      }),
+      json: await site.scene({ accounts: [waits({ body: '{"type":"message"}' }), {}] }),
+      onlyJson: await site.scene({ accounts: [waits({ body: '{"type":"message"}' })] }),
+      asJson: await site.scene({ accounts: [waits({})] }),
+    }),
+  })
+  const call = (name: keyof typeof gw.scenes, stream = true) =>
+    gw.call({ key: gw.scenes[name].key, body: messageRequest(stream) })
+  const [recovers, fails, limited, refused, json, onlyJson, asJson] = await Promise.all([
+    ...[call('recovers'), call('fails'), call('limited'), call('refused'), call('json'), call('onlyJson')],
+    call('asJson', false),
+  ])
+  const PING = /^event: ping\ndata: \{"type": "ping"\}\n\n/
+  for (const answer of [recovers, fails, limited, refused, json, onlyJson]) {
+    t.match(answer, {
+      status: 200,
+      headers: { 'content-type': 'text/event-stream; charset=utf-8' },
+      text: PING,
+      ended: 'whole',
+    })
+  }
+  t.match(recovers?.text, /event: message_start\n[\s\S]*event: message_stop\n/, 'another account may still answer')
+  t.match(fails?.text, /event: error\ndata: {"type":"error","error":{"type":"overloaded_error"/)
+  t.match(limited?.text, /event: error\ndata: {"type":"error","error":{"type":"rate_limit_error"/)
+  t.match(
+    refused?.text,
+    /event: error\ndata: .*"invalid_request_error","message":"max_tokens: too many"/,
+    "the upstream's words",
+  )
+  t.match(json?.text, /event: message_stop\n/, 'one body is no answer any more')
+  t.match(onlyJson?.text, /event: error\ndata: {"type":"error","error":{"type":"overloaded_error"/)
+  t.match(
+    asJson,
+    { status: 200, headers: { 'content-type': 'application/json' }, text: /^\{"id":"msg/ },
+    'who wants no stream gets none',
+  )
+  const rows = await gw.settled()
+  const of = (name: keyof typeof gw.scenes) => rows.find(({ userId }) => userId === gw.scenes[name].user.id)
+  t.match(of('recovers'), { outcome: 'complete', status: 200, attempts: [{ fault: 'api_error' }, { fault: null }] })
+  t.match(of('fails'), { outcome: 'failed', status: 200 })
+  t.match(of('refused'), { outcome: 'rejected', error: 'http_400', status: 200 })
+  t.match(of('json'), { outcome: 'complete', attempts: [{ fault: 'invalid_answer' }, { fault: null }] })
+})
+
+t.test('one body instead of a stream goes on as the body that it is', async (t) => {
+  const large = JSON.stringify({
+    type: 'message',
+    usage: { input_tokens: 3, output_tokens: 4 },
+    pad: 'x'.repeat(3_000_000),
+  })
+  const gw = await startGateway(t, {
+    config: {
+      'gateway.keep_alive_interval': '100ms',
+      'gateway.idle_timeout': '1s',
+    },
+    setUp: async (site) => ({
+      whole: await site.scene({ accounts: [{ scripts: [{ body: large.replace('x'.repeat(2_500_000), '') }] }] }),
+      silent: await site.scene({
+        accounts: [{ scripts: [{ body: large, breaks: { after: 2_000_000, how: 'silence' } }] }],
+      }),
+      cut: await site.scene({
+        accounts: [{ scripts: [{ body: large, breaks: { after: 2_000_000, how: 'reset' }, eventDelayMs: 300 }] }],
+      }),
+    }),
+  })
+  const call = (name: keyof typeof gw.scenes) => gw.call({ key: gw.scenes[name].key, body: messageRequest(true) })
+  const [whole, silent, cut] = await Promise.all([call('whole'), call('silent'), call('cut')])
+  t.match(whole, { status: 200, ended: 'whole', headers: { 'content-type': 'application/json' } })
+  t.equal(whole?.text, large.replace('x'.repeat(2_500_000), ''))
+  for (const broken of [silent, cut]) {
+    t.match(broken, { status: 200, ended: 'cut' }, 'a reset: any other end would look whole')
+    t.equal(broken?.text, large.slice(0, broken?.text.length), 'and nothing of ours in it')
+  }
+  const rows = await gw.settled()
+  const outcomes = Object.values(gw.scenes).map(({ user }) => rows.find(({ userId }) => userId === user.id)?.outcome)
+  t.same(outcomes, ['complete', 'timed_out', 'upstream_cut'])
+})

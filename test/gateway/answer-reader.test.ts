@@ -1,0 +1,77 @@
+import t from 'tap'
+import { messageBody, messageEvents } from '../../src/demo/messages.ts'
+import { AnswerReader } from '../../src/gateway/answer-reader.ts'
+import { protocols } from '../../src/protocols/index.ts'
+
+const messages = protocols['anthropic-messages']
+const MESSAGE = { model: 'claude-sonnet-5-5', text: ['Hé', 'llo ', '🌍'], usage: { input: 7, output: 3, cacheRead: 2 } }
+const EVENTS = messageEvents(MESSAGE, 'msg_1')
+const STREAM = Buffer.from(EVENTS.join(''))
+const STOP = EVENTS.at(-1) as string
+
+/** Reads the pieces, and tells what could go out at once and what was held to the end. */
+function read(streams: boolean, pieces: Buffer[]): { ready: string; held: string; reader: AnswerReader } {
+  const reader = new AnswerReader(messages, streams)
+  for (const piece of pieces) reader.push(piece)
+  reader.end()
+  return {
+    ready: Buffer.concat(reader.ready).toString(),
+    held: Buffer.concat(reader.held).toString(),
+    reader,
+  }
+}
+
+t.test('cut at every byte, a stream is passed on unchanged, its terminal event held, its usage the same', async (t) => {
+  const wrong: number[] = []
+  for (let cut = 0; cut <= STREAM.length; cut++) {
+    const { ready, held, reader } = read(true, [STREAM.subarray(0, cut), STREAM.subarray(cut)])
+    const { usage, ended, reportedModel, stopReason } = reader.reading
+    const right =
+      ready + held === STREAM.toString() &&
+      held === STOP &&
+      ended === 'complete' &&
+      usage.inputTokens === 7 &&
+      usage.outputTokens === 3 &&
+      usage.cacheReadTokens === 2 &&
+      reportedModel === MESSAGE.model &&
+      stopReason === 'end_turn'
+    if (!right) wrong.push(cut)
+  }
+  t.same(wrong, [])
+})
+
+t.test('what comes behind the terminal event is held with it', async (t) => {
+  const trailing = 'event: ping\ndata: {}\n\n'
+  t.equal(read(true, [STREAM, Buffer.from(trailing)]).held, STOP + trailing)
+  t.equal(read(true, [Buffer.from(STREAM.toString() + trailing)]).held, STOP + trailing, 'in the same piece')
+})
+
+t.test('what comes behind the terminal event is passed on even if it lacks its blank line', async (t) => {
+  for (const torn of ['data: [DONE]', ': bye\n', '\n']) {
+    t.equal(read(true, [STREAM, Buffer.from(torn)]).held, STOP + torn, JSON.stringify(torn))
+    t.equal(
+      read(true, [Buffer.from(STREAM.toString() + torn)]).held,
+      STOP + torn,
+      `${JSON.stringify(torn)} in one piece`,
+    )
+  }
+})
+
+t.test('a terminal event that lacks its blank line counts; any other torn event is dropped', async (t) => {
+  const whole = STREAM.subarray(0, STREAM.length - 2)
+  t.equal(read(true, [whole]).held, STOP.slice(0, -2))
+  t.equal(read(true, [whole]).reader.reading.ended, 'complete')
+  const torn = Buffer.from(`${EVENTS.slice(0, -1).join('')}event: content_block_delta\nda`)
+  const { ready, held, reader } = read(true, [torn])
+  t.equal(ready, EVENTS.slice(0, -1).join(''))
+  t.equal(held, '')
+  t.equal(reader.reading.ended, null)
+})
+
+t.test('of a JSON body the last piece is held', async (t) => {
+  const body = Buffer.from(messageBody(MESSAGE, 'msg_1'))
+  const { ready, held, reader } = read(false, [body.subarray(0, 10), body.subarray(10, 50), body.subarray(50)])
+  t.equal(ready, body.toString('utf8', 0, 50))
+  t.equal(held, body.toString('utf8', 50))
+  t.match(reader.reading, { ended: 'complete', usage: { inputTokens: 7, outputTokens: 3, cacheReadTokens: 2 } })
+})
