@@ -13,8 +13,8 @@ const CLIENTS = 16
 const UP_MS_MAX = 350
 
 /** A store connection of the test's own on a served gateway's data, as a command has one. */
-export async function openServedStore(home: string): Promise<Store> {
-  const config = { dataDir: `${home}/.local/share/subgate`, gateway: { chargeWaitMs: 5000 } }
+export async function openServedStore(home: string, dataDir = `${home}/.local/share/subgate`): Promise<Store> {
+  const config = { dataDir, gateway: { chargeWaitMs: 5000 } }
   const process = { id: 'test', clock: Date.now, log: pino({ level: 'silent' }) }
   return openStore(config as Parameters<typeof openStore>[0], 'command', process)
 }
