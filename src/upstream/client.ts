@@ -1,11 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { type LookupAddress, type LookupOptions, lookup } from 'node:dns'
+import { type LookupAddress, type LookupAllOptions, type LookupOptions, lookup } from 'node:dns'
 import { isIP, type Socket } from 'node:net'
 import type { Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { isGatewayError } from '../domain/errors.ts'
-import { checkBaseUrl, hostOf, isPrivateAddress, privateHost, type UrlRules } from './urls.ts'
+import { checkBaseUrl, isPrivateAddress, privateHost, type UrlRules } from './urls.ts'
 
 /** Idle connections are kept this long; a peer that closes earlier is the `reused` case of a failure. */
 const KEEP_ALIVE_MS = 60_000
@@ -13,6 +13,13 @@ const KEEP_ALIVE_MS = 60_000
 const HEADER_BYTES_MAX = 64 * 1024
 /** Body bytes held while nobody reads; then the upstream has to wait. */
 const HELD_BYTES_MAX = 256 * 1024
+/**
+ * Connections to one base URL. A call has its own connection for as long as it runs, so this bounds open streams; what
+ * bounds them first are the slots of users, keys and accounts, and server.max_connections. It is a backstop far above
+ * those, which a machine still has the ports for (about 28,000 per destination). A request beyond it waits in undici for
+ * a connection to come free, its attempt's deadline running.
+ */
+const CONNECTIONS_MAX = 20_000
 /** Announced by undici when a request's head is written, with the socket that it goes out on. */
 const SEND_HEADERS = 'undici:client:sendHeaders'
 
@@ -31,8 +38,8 @@ export interface AnswerHead {
 }
 
 /**
- * Why there is no (whole) answer. refused: the address is not allowed · connect: no connection · reset: it closed or
- * broke · invalid: not HTTP, or not what its own head says · cancelled: by us.
+ * Why there is no (whole) answer. refused: the address is not allowed · connect: no connection, or a request that cannot
+ * be sent · reset: it closed or broke · invalid: not HTTP, or in a compression that cannot be read · cancelled: by us.
  */
 export interface UpstreamFailure {
   kind: 'refused' | 'connect' | 'reset' | 'invalid' | 'cancelled'
@@ -40,6 +47,13 @@ export interface UpstreamFailure {
   /** The connection had answered before: it may have been closed by the peer just before we wrote. */
   reused: boolean
 }
+
+/** Asks the system for the addresses of a name, as node:dns does. */
+export type Resolve = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void
 
 /** Where an answer's body goes. Nothing is called after `end` or `fail`. */
 export interface AnswerSink {
@@ -51,18 +65,27 @@ export interface AnswerSink {
 /** Sends requests to upstreams: pools per base URL, address checks at connect time, no redirects, no retries of its own. */
 export class UpstreamClient implements AsyncDisposable {
   readonly #pools = new Map<string, { pool: Pool; prefix: string }>()
+  /** Forgotten, but with exchanges that are still running. */
+  readonly #closing = new Set<Pool>()
   readonly #rules: () => UrlRules
   readonly #connectTimeoutMs: number
+  readonly #resolve: Resolve
+  /** Connections that carried a request before. */
+  readonly #used = new WeakSet<Socket>()
   /** The exchange whose request undici is writing at this moment; it announces the socket before it returns. */
   #writing: UpstreamExchange | null = null
   readonly #onSendHeaders = (message: unknown) => {
-    if (this.#writing) this.#writing.reused = (message as { socket: Socket }).socket.bytesRead > 0
+    if (!this.#writing) return
+    const { socket } = message as { socket: Socket }
+    this.#writing.reused = this.#used.has(socket)
+    this.#used.add(socket)
     this.#writing = null
   }
 
-  constructor(options: { rules: () => UrlRules; connectTimeoutMs: number }) {
+  constructor(options: { rules: () => UrlRules; connectTimeoutMs: number; resolve?: Resolve }) {
     this.#rules = options.rules
     this.#connectTimeoutMs = options.connectTimeoutMs
+    this.#resolve = options.resolve ?? lookup
     subscribe(SEND_HEADERS, this.#onSendHeaders)
   }
 
@@ -83,7 +106,11 @@ export class UpstreamClient implements AsyncDisposable {
 
   /** Forgets pools and with them what their URLs were checked against; running exchanges go on. */
   reload(): void {
-    for (const { pool } of this.#pools.values()) void pool.close()
+    for (const { pool } of this.#pools.values()) {
+      this.#closing.add(pool)
+      const forget = () => this.#closing.delete(pool)
+      pool.close().then(forget, forget)
+    }
     this.#pools.clear()
   }
 
@@ -92,7 +119,10 @@ export class UpstreamClient implements AsyncDisposable {
     if (!entry) {
       const url = new URL(checkBaseUrl(baseUrl, this.#rules()))
       const pool = new Pool(url.origin, {
-        connect: guardedConnector(this.#rules, this.#connectTimeoutMs),
+        connect: guardedConnector(this.#rules, this.#connectTimeoutMs, this.#resolve),
+        connections: CONNECTIONS_MAX,
+        // Else undici holds all calls to a host back until the first connection has told which protocol it speaks.
+        allowH2: false,
         keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: HEADER_BYTES_MAX,
       })
@@ -104,8 +134,9 @@ export class UpstreamClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     unsubscribe(SEND_HEADERS, this.#onSendHeaders)
-    await Promise.all(Array.from(this.#pools.values(), ({ pool }) => pool.destroy()))
+    const pools = [...Array.from(this.#pools.values(), ({ pool }) => pool), ...this.#closing]
     this.#pools.clear()
+    await Promise.all(pools.map((pool) => pool.destroy()))
   }
 }
 
@@ -113,27 +144,29 @@ export class UpstreamClient implements AsyncDisposable {
  * Connects only where the rules allow: on the literal before connecting (`lookup` is not asked for one), on every
  * address that a name resolves to, and once more on the address that was really connected.
  */
-function guardedConnector(rules: () => UrlRules, timeoutMs: number): buildConnector.connector {
+function guardedConnector(rules: () => UrlRules, timeoutMs: number, resolve: Resolve): buildConnector.connector {
   const guardedLookup = (hostname: string, options: LookupOptions, callback: LookupCallback) => {
-    lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, [])
       const allowed = rules().privateHosts ? addresses : addresses.filter(({ address }) => !isPrivateAddress(address))
-      if (allowed.length === 0) return callback(privateHost(hostname), [])
-      if (options.all) return callback(null, allowed)
-      const [first] = allowed as [LookupAddress]
-      callback(null, first.address, first.family)
+      const [first] = allowed
+      if (!first) return callback(privateHost(hostname), [])
+      if (options.all) callback(null, allowed)
+      else callback(null, first.address, first.family)
     })
   }
   const connect = buildConnector({ timeout: timeoutMs, allowH2: false, lookup: guardedLookup as never })
   return (options, callback) => {
-    const host = hostOf(new URL(`http://${options.hostname}`))
-    if (isIP(host) !== 0 && !rules().privateHosts && isPrivateAddress(host)) return callback(privateHost(host), null)
+    const { hostname } = options
+    if (isIP(hostname) !== 0 && !rules().privateHosts && isPrivateAddress(hostname)) {
+      return callback(privateHost(hostname), null)
+    }
     connect(options, (error, socket) => {
       if (error || !socket) return callback(error as Error, null)
       const address = socket.remoteAddress
       if (!rules().privateHosts && (address === undefined || isPrivateAddress(address))) {
         socket.destroy()
-        return callback(privateHost(address ?? host), null)
+        return callback(privateHost(address ?? hostname), null)
       }
       callback(null, socket)
     })
@@ -149,17 +182,18 @@ type LookupCallback = (error: Error | null, address: string | LookupAddress[], f
 export class UpstreamExchange implements Dispatcher.DispatchHandler {
   /** Resolves exactly once and never rejects. */
   readonly head: Promise<AnswerHead | UpstreamFailure>
-  /** The request went out on a connection that had answered before. */
+  /** The request went out on a connection that had carried one before. */
   reused = false
   readonly #onStart: (exchange: UpstreamExchange) => void
   #resolveHead: (head: AnswerHead | UpstreamFailure) => void
   #controller: Dispatcher.DispatchController | null = null
   #started = false
+  #headIsIn = false
   #cancelled: string | null = null
   #sink: AnswerSink | null = null
   #held: Buffer[] = []
   #heldBytes = 0
-  #paused = false
+  #pausedBySink = false
   #result: UpstreamFailure | 'ended' | null = null
   #decoder: Transform | null = null
   #onEnded: (() => void) | null = null
@@ -185,13 +219,15 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
   /** Hands over what is held and everything that follows. Another sink may take over later. */
   attach(sink: AnswerSink): void {
     this.#sink = sink
-    const held = this.#held
-    this.#held = []
-    this.#heldBytes = 0
-    for (const chunk of held) sink.data(chunk)
-    if (this.#result === 'ended') sink.end()
-    else if (this.#result) sink.fail(this.#result)
-    else if (this.#paused) this.resume()
+    this.#pausedBySink = false
+    while (this.#held.length > 0 && this.#sink === sink) {
+      const chunk = this.#held.shift() as Buffer
+      this.#heldBytes -= chunk.length
+      sink.data(chunk)
+    }
+    if (this.#sink !== sink) return // it was told the end, or has let go, while it took what was held
+    if (this.#result !== null) this.#tellResult()
+    else this.#regulate()
   }
 
   /** From here on chunks are held until the next sink. */
@@ -199,23 +235,26 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     this.#sink = null
   }
 
+  /** The upstream is to wait. What was read already still comes: at most a few chunks. */
   pause(): void {
-    this.#paused = true
-    this.#controller?.pause()
+    this.#pausedBySink = true
+    this.#regulate()
   }
 
   resume(): void {
-    this.#paused = false
-    this.#controller?.resume()
+    this.#pausedBySink = false
+    this.#regulate()
   }
 
-  /** Stops the upstream call at once. The sink, if any, is told `cancelled`. */
+  /** Stops the upstream call at once. The sink, if any, is told `cancelled`, and nothing else any more. */
   cancel(reason: string): void {
     if (this.#result !== null || this.#cancelled !== null) return
     this.#cancelled = reason
-    if (this.#controller) this.#controller.abort(new Error(reason))
-    // Still queued or connecting: nothing was sent, and onRequestStart will stop it should it come to that.
-    else this.#fail({ kind: 'cancelled', message: reason, reused: false })
+    this.#held = []
+    this.#heldBytes = 0
+    // Without a controller it is still queued or connecting: nothing was sent, and onRequestStart will stop it in time.
+    this.#controller?.abort(new Error(reason))
+    this.#fail({ kind: 'cancelled', message: reason, reused: this.reused })
   }
 
   // ---- undici's side ----
@@ -236,15 +275,27 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (status < 200) return
-    const decoder = decoderFor(headers['content-encoding'])
-    if (decoder) this.#decodeWith(decoder, controller)
+    const encoding = encodingOf(headers)
+    if (encoding !== 'identity') {
+      const decoder = DECODERS.get(encoding)?.()
+      if (!decoder) {
+        this.#fail({
+          kind: 'invalid',
+          message: `the answer's compression is unknown: ${encoding}`,
+          reused: this.reused,
+        })
+        controller.abort(new Error('unknown compression'))
+        return
+      }
+      this.#decodeWith(decoder, controller)
+    }
+    this.#headIsIn = true
     this.#resolveHead({ status, headers })
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#decoder) {
-      if (!this.#decoder.write(chunk)) this.#controller?.pause()
-    } else this.#data(chunk)
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#decoder) this.#data(chunk)
+    else if (!this.#decoder.write(chunk)) controller.pause()
   }
 
   onResponseEnd(): void {
@@ -253,43 +304,58 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    this.#fail(this.#failureOf(error))
-    this.#decoder?.destroy()
+    const failure = this.#failureOf(error)
+    // What came before the break is still being decoded.
+    if (this.#decoder?.writable) this.#decoder.write(NOTHING, () => this.#fail(failure))
+    else this.#fail(failure)
   }
 
   // ---- both sides meet ----
 
   #data(chunk: Buffer): void {
-    if (this.#sink) {
+    if (this.#sink && this.#held.length === 0) {
       this.#sink.data(chunk)
       return
     }
     this.#held.push(chunk)
     this.#heldBytes += chunk.length
-    if (this.#heldBytes > HELD_BYTES_MAX && !this.#paused) this.pause()
+    this.#regulate()
+  }
+
+  /** Lets the upstream go on, or wait: for the sink, or for somebody to take what is held. */
+  #regulate(): void {
+    const flow = this.#decoder ?? this.#controller
+    if (this.#pausedBySink || this.#heldBytes > HELD_BYTES_MAX) flow?.pause()
+    else flow?.resume()
   }
 
   #end(): void {
     if (this.#result !== null) return
     this.#result = 'ended'
-    this.#sink?.end()
+    if (this.#held.length === 0) this.#tellResult() // else attach does, behind what is held
     this.#onEnded?.()
   }
 
   #fail(failure: UpstreamFailure): void {
     if (this.#result !== null) return
     this.#result = failure
+    this.#decoder?.destroy()
     this.#resolveHead(failure) // a no-op if the head is in
-    this.#sink?.fail(failure)
+    if (this.#held.length === 0) this.#tellResult()
     this.#onEnded?.()
+  }
+
+  #tellResult(): void {
+    const sink = this.#sink
+    this.#sink = null
+    if (this.#result === 'ended') sink?.end()
+    else if (this.#result) sink?.fail(this.#result)
   }
 
   #decodeWith(decoder: Transform, controller: Dispatcher.DispatchController): void {
     this.#decoder = decoder
     decoder.on('data', (chunk: Buffer) => this.#data(chunk))
-    decoder.on('drain', () => {
-      if (!this.#paused) controller.resume()
-    })
+    decoder.on('drain', () => controller.resume())
     decoder.on('end', () => this.#end())
     decoder.on('error', (error) => {
       this.#fail({
@@ -299,6 +365,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
       })
       controller.abort(error)
     })
+    this.#regulate()
   }
 
   #failureOf(error: Error & { code?: string }): UpstreamFailure {
@@ -308,26 +375,36 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     const message =
       error.code && !error.message.includes(error.code) ? `${error.message} (${error.code})` : error.message
     if (!this.#started) return { kind: 'connect', message, reused }
-    const broken = error.code?.startsWith('HPE_') || error.code === 'UND_ERR_HEADERS_OVERFLOW'
-    return { kind: broken ? 'invalid' : 'reset', message, reused }
+    return { kind: isNotHttp(error, this.#headIsIn) ? 'invalid' : 'reset', message, reused }
   }
 }
 
+/**
+ * True for bytes that are no HTTP answer. undici gives its parser's errors no code, and complains of a length both where
+ * a head has two and where a connection is closed before a body has all of it.
+ */
+function isNotHttp({ name, code }: Error & { code?: string }, headIsIn: boolean): boolean {
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') return !headIsIn
+  return name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW'
+}
+
+const NOTHING = Buffer.alloc(0)
+
 /** We ask for identity; an upstream that compresses all the same is decoded, and goes on as identity. */
-function decoderFor(encoding: string | string[] | undefined): Transform | null {
-  switch (typeof encoding === 'string' ? encoding.trim().toLowerCase() : '') {
-    case 'gzip':
-    case 'x-gzip':
-      return createGunzip()
-    case 'deflate':
-      return createInflate()
-    case 'br':
-      return createBrotliDecompress()
-    case 'zstd':
-      return createZstdDecompress()
-    default:
-      return null
-  }
+const DECODERS: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
+  ['gzip', createGunzip],
+  ['x-gzip', createGunzip],
+  ['deflate', createInflate],
+  ['br', createBrotliDecompress],
+  ['zstd', createZstdDecompress],
+])
+
+function encodingOf(headers: Record<string, string | string[] | undefined>): string {
+  return (
+    String(headers['content-encoding'] ?? '')
+      .trim()
+      .toLowerCase() || 'identity'
+  )
 }
 
 /** True for a failure, false for a head. */

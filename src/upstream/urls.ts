@@ -36,9 +36,11 @@ for (const [network, bits] of [
   ['64:ff9b::', 96], // NAT64: any IPv4 address in disguise
   ['64:ff9b:1::', 48],
   ['100::', 64],
-  ['2001::', 32], // Teredo
+  ['2001::', 23], // protocol assignments, Teredo among them
   ['2001:db8::', 32],
   ['2002::', 16], // 6to4
+  ['3fff::', 20],
+  ['5f00::', 16],
   ['fc00::', 7],
   ['fe80::', 10],
   ['fec0::', 10],
@@ -78,7 +80,7 @@ export function checkBaseUrl(text: string, rules: UrlRules): string {
   const host = hostOf(url)
   // The literal, in any of its spellings: URL has written 0x7f.1 and 2130706433 as 127.0.0.1 already.
   if (isIP(host) !== 0 && !rules.privateHosts && isPrivateAddress(host)) throw privateHost(host)
-  if (!rules.privateHosts && (host === 'localhost' || host.endsWith('.localhost'))) throw privateHost(host)
+  if (!rules.privateHosts && /^(?:.*\.)?localhost\.?$/.test(host)) throw privateHost(host)
   if (rules.allowlist && !isAllowedHost(host, rules.upstreamHosts)) {
     throw invalid(`the host ${host} is not on the allowlist`, `Add '${host}' to security.url_allowlist.upstream_hosts.`)
   }
