@@ -7,10 +7,12 @@ const BINDINGS_MAX = 200_000
 /** Which account a conversation is bound to, until it has been silent for its TTL. */
 export class Bindings {
   readonly #now: Clock
+  readonly #max: number
   readonly #bindings = new Map<string, { accountId: string; expiresAtMs: number }>()
 
-  constructor(now: Clock) {
+  constructor(now: Clock, max = BINDINGS_MAX) {
     this.#now = now
+    this.#max = max
   }
 
   /** Null if it is bound to none. */
@@ -24,7 +26,7 @@ export class Bindings {
     this.#bindings.delete(sessionKey) // the one used last stands last
     this.#bindings.set(sessionKey, { accountId, expiresAtMs: this.#now() + ttlMs })
     for (const oldest of this.#bindings.keys()) {
-      if (this.#bindings.size <= BINDINGS_MAX) return
+      if (this.#bindings.size <= this.#max) return
       this.#bindings.delete(oldest)
     }
   }

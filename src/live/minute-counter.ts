@@ -3,29 +3,33 @@ import type { Clock } from '../lib/clock.ts'
 /** A sliding minute is this many buckets; one counts until it is wholly out, so no minute ever holds more than the limit. */
 const BUCKETS = 60
 const BUCKET_MS = 1000
-/** Subjects counted at a time; those silent for a minute make room. */
+/** Subjects counted at a time; beyond it those silent longest start again from zero. */
 const SUBJECTS_MAX = 100_000
 
 interface Window {
   counts: Uint32Array
   total: number
-  /** The bucket (unix ms / BUCKET_MS) that was written last. */
+  /** The latest bucket (unix ms / BUCKET_MS) that was written. */
   last: number
 }
 
 /** Counts events per subject over a sliding minute. */
 export class MinuteCounter {
   readonly #now: Clock
+  readonly #max: number
+  /** The one asked for last stands last. */
   readonly #windows = new Map<string, Window>()
 
-  constructor(now: Clock) {
+  constructor(now: Clock, max = SUBJECTS_MAX) {
     this.#now = now
+    this.#max = max
   }
 
   /** Counts one more unless the last minute already holds `limit`; returns whether it was counted. */
   count(subject: string, limit: number): boolean {
-    const bucket = Math.floor(this.#now() / BUCKET_MS)
-    const window = this.#windowOf(subject, bucket)
+    const window = this.#windowOf(subject)
+    // A clock that was set back counts on in the bucket where it was.
+    const bucket = Math.max(window.last, Math.floor(this.#now() / BUCKET_MS))
     // One bucket more than a minute is kept: the oldest may still hold an event of less than a minute ago.
     for (let gone = Math.max(window.last + 1, bucket - BUCKETS); gone <= bucket; gone++) {
       const slot = gone % (BUCKETS + 1)
@@ -40,15 +44,13 @@ export class MinuteCounter {
     return true
   }
 
-  #windowOf(subject: string, bucket: number): Window {
-    let window = this.#windows.get(subject)
-    if (!window) {
-      for (const [other, { last }] of this.#windows) {
-        if (this.#windows.size < SUBJECTS_MAX) break
-        if (last < bucket - BUCKETS) this.#windows.delete(other)
-      }
-      window = { counts: new Uint32Array(BUCKETS + 1), total: 0, last: bucket }
-      this.#windows.set(subject, window)
+  #windowOf(subject: string): Window {
+    const window = this.#windows.get(subject) ?? { counts: new Uint32Array(BUCKETS + 1), total: 0, last: 0 }
+    this.#windows.delete(subject)
+    this.#windows.set(subject, window)
+    for (const oldest of this.#windows.keys()) {
+      if (this.#windows.size <= this.#max) break
+      this.#windows.delete(oldest)
     }
     return window
   }
