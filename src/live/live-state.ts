@@ -7,20 +7,28 @@ import type { Refusal } from '../domain/limit.ts'
 export interface LiveState extends AsyncDisposable {
   /** One step: user's and key's slot, the bound or best account with its slot, and the reservation; or a place in line. Idempotent by call id. */
   admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding>
-  /** Waits for a ticket's turn. Refused when the call's deadline passes; an abort gives the ticket back and rejects with the signal's reason. */
+  /**
+   * Waits for the turn of a ticket, as `admit` or `move` returned it. Refused when the call's deadline passes, or its caller's money has run out when its turn
+   * comes; an abort gives the ticket back and rejects with the signal's reason.
+   */
   await(ticket: Ticket, signal: AbortSignal): Promise<Admission | Refused>
-  /** Gives the account's slot back and takes one at another account; the call keeps its other slots and its arrival number. */
+  /**
+   * Gives the account's slot back and takes one at another account; the call keeps its other slots and its arrival
+   * number. While it waits, and after a refusal, it holds only those.
+   */
   move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused>
   /** A running call turned out to cost more than was reserved for it. */
   raise(admission: Admission, reservedNanoUsd: number): void
   /** The upstream call has ended: gives back slots and reservation, debits, and wakes tickets that now fit. Idempotent. */
   settle(admission: Admission, end: Settlement): Promise<void>
-  /** What `admit` answered that it does not know, or a newer truth from the store. */
-  seed(standing: SeededStanding): Promise<void>
-  /** The user's balance has changed in the store: the next call has to seed it again. */
+  /**
+   * Reads from the store what `admit` answered that it does not know, once for all who ask at the same time. Charges
+   * that come meanwhile are counted exactly once; if the balance changes in the store meanwhile, it is read again, five
+   * times at most. What is known already stays as it is, for it has moved since. Rejects as `read` does.
+   */
+  learn(caller: StandingCaller, read: ReadStanding): Promise<void>
+  /** The user's balance has changed in the store: the next call has to learn it again. Tickets in line keep their place. */
   forget(userId: string): Promise<void>
-  /** The call ids that a new standing may or may not include: those of the caller that are admitted and not settled. */
-  unsettled(userId: string): Promise<string[]>
   /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. */
   rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<void>
   /** True if `subject` did this less than `limit` times in the last minute, which counts as once more. */
@@ -28,14 +36,14 @@ export interface LiveState extends AsyncDisposable {
   admissions(): Promise<AdmissionView[]>
   tickets(): Promise<TicketView[]>
   bindings(): Promise<BindingView[]>
-  /** Runs `work` if nobody else holds the lock, else returns null at once. The lock falls after `ttlMs` if its holder dies. */
+  /** Runs `work` if nobody else holds the lock, else returns null at once. The lock falls after `ttlMs`, as its holder may hang or be dead. */
   withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null>
 }
 
 /** An account that may take the call. The order of a list is the order of preference. */
 export interface RankedCandidate {
   accountId: string
-  /** Null = no limit. */
+  /** Null = no limit; 0 = none allowed. */
   concurrency: number | null
 }
 
@@ -46,7 +54,7 @@ export interface AdmitRequest {
   /** Null = no limit; 0 = none allowed. */
   userConcurrency: number | null
   keyConcurrency: number | null
-  /** At least one. */
+  /** At least one, or it is a bug. */
   candidates: RankedCandidate[]
   /** The conversation, if one is known: its account is waited for and kept. */
   session: { key: string; ttlMs: number; waitMs: number; line: number } | null
@@ -83,7 +91,7 @@ export interface Refused {
   refusal: Refusal
 }
 
-/** The caller's balance or spending must be seeded first. */
+/** The caller's balance or spending has to be learnt first. */
 export interface UnknownStanding {
   kind: 'unknown'
 }
@@ -97,20 +105,27 @@ export interface Settlement {
   confirmsBinding: boolean
 }
 
-/** A caller's money as the store has it. */
-export interface SeededStanding {
+export interface StandingCaller {
   userId: string
   keyId: string
+}
+
+/** A caller's money as the store has it, in one view. */
+export interface StoredStanding {
   balanceNanoUsd: number
   keySpentNanoUsd: number
-  /** Admitted calls whose charge is already in both numbers. */
+  /** Those of the unsettled calls whose charge is in the numbers already. */
   recordedCallIds: string[]
 }
+
+/** Looks into the store. Gets the ids of the user's calls that are admitted or in line, and not settled: their charges may be there or not. */
+export type ReadStanding = (unsettledCallIds: string[]) => Promise<StoredStanding>
 
 export interface AdmissionView {
   callId: string
   userId: string
   keyId: string
+  /** Empty while it waits for another account. */
   accountId: string
   /** Unix ms. */
   sinceMs: number
@@ -124,7 +139,7 @@ export interface TicketView {
   /** The accounts that it waits for. */
   accountIds: string[]
   sinceMs: number
-  /** How often a later arrival was served first. */
+  /** How often a later call of the same user was served first. */
   passes: number
 }
 

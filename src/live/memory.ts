@@ -1,6 +1,17 @@
-import type { LimitSubject } from '../domain/limit.ts'
 import type { Clock, SetTimer } from '../lib/clock.ts'
+import {
+  type Arrival,
+  admissionOf,
+  arrivalOf,
+  arrivalOfMoving,
+  forbiddingNeed,
+  isOlder,
+  type Need,
+  type RunningCall,
+  usable,
+} from './arrival.ts'
 import { Bindings } from './bindings.ts'
+import { Line } from './line.ts'
 import type {
   Admission,
   AdmissionView,
@@ -8,61 +19,30 @@ import type {
   BindingView,
   LiveState,
   RankedCandidate,
+  ReadStanding,
   Refused,
-  SeededStanding,
   Settlement,
+  StandingCaller,
   Ticket,
   TicketView,
   UnknownStanding,
 } from './live-state.ts'
 import { MinuteCounter } from './minute-counter.ts'
 import { Slots } from './slots.ts'
-import { Standings } from './standings.ts'
+import { type Spender, Standings } from './standings.ts'
+import { type Fit, Vacancies } from './vacancies.ts'
 
-/** Arrivals that may pass a ticket before the slots it needs are kept for it. */
-const PASSES_MAX = 8
 /** What a client whose line is full is told to wait. */
 const RETRY_AFTER_MS = 1000
+/** The longest that a timer can be set. */
+const TIMER_MAX_MS = 2 ** 31 - 1
 
-interface RunningCall {
-  request: AdmitRequest
-  number: number
-  /** Empty while it moves. */
-  accountId: string
-  bound: boolean
-  reservedNanoUsd: number
-  sinceMs: number
-  /** The standing that was seeded last already includes this call. */
-  alreadyDebited: boolean
-}
-
-/** A call that is about to get its slots, or that stands in line for them. */
-interface Arrival {
-  request: AdmitRequest
-  number: number
-  /** A moving call has its other slots already; only the account's is waited for. */
-  running: RunningCall | null
-  candidates: RankedCandidate[]
-  /** Until when it waits for its session's own account only. */
-  stickyUntilMs: number
-  sinceMs: number
-  passes: number
-  /** Set while it stands in line. */
-  outcome: PromiseWithResolvers<Admission | Refused> | null
-  cancelTimer: () => void
-}
-
-/** What a call needs a slot of. */
-interface Need {
-  kind: LimitSubject
-  id: string
-  limit: number | null
-}
-
-/** Whose the free slots are that are kept for due tickets, by `user:…`, `key:…` or `account:…`. */
-type Kept = Map<string, Arrival[]>
-
-/** LiveState of one process, in plain maps. No method waits before it is done, so each is one step. */
+/**
+ * LiveState of one process, in plain maps. No method waits before it is done, so each is one step.
+ *
+ * Between two steps nobody in line could be served. So a step looks only at those whom it may have helped: the tickets
+ * of the user whose slot came free, and at the account that came free everybody's.
+ */
 export class MemoryLiveState implements LiveState {
   readonly #now: Clock
   readonly #setTimer: SetTimer
@@ -71,49 +51,40 @@ export class MemoryLiveState implements LiveState {
   readonly #standings = new Standings()
   readonly #minutes: MinuteCounter
   readonly #running = new Map<string, RunningCall>()
-  /** In order of arrival. */
-  readonly #line: Arrival[] = []
+  readonly #line = new Line()
+  /** A ticket may end before anybody waits for it, so they are remembered for as long as somebody has them. */
+  readonly #tickets = new WeakMap<Ticket, Arrival>()
+  readonly #vacancies: Vacancies
   #lastNumber = 0
-  /** Per account, while somebody waits for it: when each user's waiting calls were served last, for turns between users. */
-  readonly #turns = new Map<string, Map<string, number>>()
-  #lastTurn = 0
-  readonly #locks = new Set<string>()
+  /** Until when each lock is held, in unix ms. */
+  readonly #locks = new Map<string, { untilMs: number }>()
 
   constructor(now: Clock, setTimer: SetTimer) {
     this.#now = now
     this.#setTimer = setTimer
     this.#bindings = new Bindings(now)
     this.#minutes = new MinuteCounter(now)
+    this.#vacancies = new Vacancies(now, this.#slots, this.#line, this.#bindings)
   }
 
   async admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding> {
+    const waiting = this.#line.get(request.callId)
+    if (waiting) return this.#ticketOf(waiting)
     const running = this.#running.get(request.callId)
     if (running) return admissionOf(running)
-    const waiting = this.#waiting(request.callId)
-    if (waiting) return ticketOf(waiting)
-    const { session, candidates } = request
-    const sinceMs = this.#now()
-    const stickyUntilMs = session ? sinceMs + session.waitMs : 0
-    return (
-      this.#standings.refuse(request) ??
-      this.#serveOrQueue(
-        arrival({ request, candidates, sinceMs, stickyUntilMs, number: ++this.#lastNumber, running: null }),
-      )
-    )
+    const refused = this.#standings.refuse(request)
+    if (refused) return refused
+    const place = { number: ++this.#lastNumber, turn: this.#line.turn }
+    const answer = this.#serveOrQueue(arrivalOf(request, place, this.#now()))
+    this.#serveLine(request.userId, null) // its session may have moved, and its other calls with it
+    return answer
   }
 
   await(ticket: Ticket, signal: AbortSignal): Promise<Admission | Refused> {
-    const call = this.#waiting(ticket.callId)
-    if (!call?.outcome) {
-      const running = this.#running.get(ticket.callId) // served before anybody came to wait
-      if (running) return Promise.resolve(admissionOf(running))
-      return Promise.reject(new Error(`no ticket for ${ticket.callId}`))
-    }
-    const { promise, reject } = call.outcome
-    const abort = () => {
-      this.#leaveLine(call)
-      reject(signal.reason)
-    }
+    const call = this.#tickets.get(ticket)
+    if (!call?.outcome) return Promise.reject(new Error(`no ticket for ${ticket.callId}`))
+    const { promise } = call.outcome
+    const abort = () => this.#giveUp(call, signal.reason)
     if (signal.aborted) abort()
     else {
       signal.addEventListener('abort', abort, { once: true })
@@ -125,14 +96,14 @@ export class MemoryLiveState implements LiveState {
 
   async move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused> {
     const running = this.#running.get(admission.callId)
-    if (!running) throw new Error(`${admission.callId} is not admitted`)
-    this.#slots.free('account', running.accountId)
+    if (!running || this.#line.get(admission.callId)) throw new Error(`bug: ${admission.callId} cannot be moved now`)
+    const call = arrivalOfMoving(running, candidates, this.#now())
+    const { accountId } = running
+    if (accountId) this.#slots.free('account', accountId)
     running.accountId = ''
-    const { request, number } = running
-    const answer = this.#serveOrQueue(
-      arrival({ request, number, running, candidates, sinceMs: this.#now(), stickyUntilMs: 0 }),
-    )
-    this.#serveLine()
+    running.bound = false
+    const answer = this.#serveOrQueue(call)
+    this.#serveLine(running.request.userId, accountId || null)
     return answer
   }
 
@@ -146,43 +117,33 @@ export class MemoryLiveState implements LiveState {
   async settle(admission: Admission, end: Settlement): Promise<void> {
     const running = this.#running.get(admission.callId)
     if (!running) return
-    const waiting = this.#waiting(admission.callId)
-    if (waiting) this.#leaveLine(waiting)
-    this.#running.delete(admission.callId)
-    const { userId, keyId, session } = running.request
+    const { request, accountId, bound, reservedNanoUsd } = running
+    const { callId, userId, keyId, session } = request
+    const moving = this.#line.get(callId)
+    if (moving) this.#giveUp(moving, new Error(`${callId} ended while it waited for another account`))
+    this.#running.delete(callId)
     this.#slots.free('user', userId)
     this.#slots.free('key', keyId)
-    if (running.accountId) this.#slots.free('account', running.accountId)
-    this.#standings.reserve(userId, -running.reservedNanoUsd)
-    if (!running.alreadyDebited) this.#standings.debit(userId, keyId, end)
-    if (session && end.confirmsBinding && running.bound)
-      this.#bindings.bind(session.key, running.accountId, session.ttlMs)
-    this.#serveLine()
+    if (accountId) this.#slots.free('account', accountId)
+    this.#standings.reserve(userId, -reservedNanoUsd)
+    this.#standings.debit(request, end)
+    if (session && bound && end.confirmsBinding) this.#bindings.bind(session.key, accountId, session.ttlMs)
+    this.#serveLine(userId, accountId || null)
   }
 
-  async seed(standing: SeededStanding): Promise<void> {
-    this.#standings.seed(standing)
-    for (const callId of standing.recordedCallIds) {
-      const running = this.#running.get(callId)
-      if (running) running.alreadyDebited = true
-    }
+  async learn(caller: StandingCaller, read: ReadStanding): Promise<void> {
+    return this.#standings.learn(caller, read, () => this.#unsettled(caller.userId))
   }
 
   async forget(userId: string): Promise<void> {
     this.#standings.forget(userId)
   }
 
-  async unsettled(userId: string): Promise<string[]> {
-    return [...this.#running.values()]
-      .filter(({ request }) => request.userId === userId)
-      .map(({ request }) => request.callId)
-  }
-
   async rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<void> {
-    const call = this.#waiting(ticket.callId)
+    const call = this.#line.get(ticket.callId)
     if (!call) return
-    call.candidates = candidates
-    this.#serveLine()
+    this.#line.rerank(call, usable(candidates))
+    this.#lookAgain(call)
   }
 
   async countPerMinute(subject: string, limit: number): Promise<boolean> {
@@ -200,12 +161,12 @@ export class MemoryLiveState implements LiveState {
   }
 
   async tickets(): Promise<TicketView[]> {
-    return this.#line.map((call) => ({
+    return this.#line.tickets().map((call) => ({
       callId: call.request.callId,
-      number: call.number,
+      number: call.place.number,
       userId: call.request.userId,
       keyId: call.request.keyId,
-      accountIds: this.#accountsFor(call).map(({ accountId }) => accountId),
+      accountIds: this.#vacancies.accountsFor(call).map(({ accountId }) => accountId),
       sinceMs: call.sinceMs,
       passes: call.passes,
     }))
@@ -215,154 +176,127 @@ export class MemoryLiveState implements LiveState {
     return this.#bindings.all()
   }
 
-  async withLock<T>(name: string, _ttlMs: number, work: () => Promise<T>): Promise<T | null> {
-    if (this.#locks.has(name)) return null
-    this.#locks.add(name)
+  async withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null> {
+    const held = this.#locks.get(name)
+    if (held && held.untilMs > this.#now()) return null
+    const lock = { untilMs: this.#now() + ttlMs }
+    this.#locks.set(name, lock)
     try {
       return await work()
     } finally {
-      this.#locks.delete(name)
+      if (this.#locks.get(name) === lock) this.#locks.delete(name)
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const call of this.#line) call.cancelTimer()
+    for (const call of this.#line.tickets()) {
+      this.#leaveLine(call)
+      call.outcome?.reject(new Error('live state is closed'))
+    }
   }
 
   // ---- serving ----
 
-  /** Serves the call at once if all that it needs is free and kept for nobody else; otherwise it stands in line, if there is room. */
+  /** Serves the call at once if all that it needs is free; otherwise it stands in line, if there is room. */
   #serveOrQueue(call: Arrival): Admission | Ticket | Refused {
-    const kept = this.#keptForDue()
-    const account = this.#firstFit(call, kept)
-    if (account) {
-      this.#countPasses(call, account.accountId)
-      return this.#take(call, account)
-    }
-    const full = this.#fullLine(call, kept)
-    if (full) {
-      if (!this.#waitsForItsOwn(call) || full.kind !== 'account') return this.#refuse(full, 'line_full')
-      call.stickyUntilMs = 0 // too many wait for the session's account: a detour, at once
-      return this.#serveOrQueue(call)
-    }
-    call.outcome = Promise.withResolvers()
-    this.#line.push(call)
-    this.#line.sort((a, b) => a.number - b.number) // a moving call keeps its first number
-    this.#watch(call)
-    return ticketOf(call)
+    const forbidding = forbiddingNeed(call)
+    if (forbidding) return this.#refuse(forbidding, 'line_full')
+    const account = this.#vacancies.accountFor(call)
+    if (account) return this.#serve(call, account)
+    const bottlenecks = this.#vacancies.bottlenecks(call)
+    const withRoom = bottlenecks.find((need) => this.#hasRoomInLine(call, need))
+    if (withRoom) return this.#queue(call, withRoom)
+    const bottleneck = bottlenecks[0] as Need
+    if (bottleneck.kind !== 'account' || !this.#vacancies.waitsForItsOwn(call))
+      return this.#refuse(bottleneck, 'line_full')
+    call.stickyUntilMs = 0 // too many wait for the session's account: a detour, at once
+    return this.#serveOrQueue(call)
   }
 
-  /** Serves the line until nobody fits: due tickets first by arrival, then by turns between users, the oldest of each. */
-  #serveLine(): void {
-    while (this.#line.length > 0) {
-      const kept = this.#keptForDue()
-      let best: { call: Arrival; account: RankedCandidate; turn: number } | null = null
-      for (const call of this.#line) {
-        const account = this.#firstFit(call, kept)
-        if (!account) continue
-        const isDue = call.passes >= PASSES_MAX
-        const turn = isDue ? -1 : this.#turnOf(account.accountId, call.request.userId)
-        if (!best || turn < best.turn) best = { call, account, turn }
-        if (isDue) break
-      }
-      if (!best) return
-      const { call, account } = best
-      this.#takeTurn(account.accountId, call.request.userId)
-      this.#leaveLine(call)
-      this.#countPasses(call, account.accountId)
-      call.outcome?.resolve(this.#take(call, account))
+  /**
+   * Serves the line until nobody fits, after a slot of the user and perhaps one of an account came free: of each user the
+   * oldest ticket that fits, and among users the one whose turn it is.
+   */
+  #serveLine(userId: string, accountId: string | null): void {
+    if (this.#line.isEmpty) return
+    let freeAccountId = accountId !== null && this.#line.isWanted(accountId) ? accountId : null
+    const users = new Set([userId])
+    for (;;) {
+      const next = this.#nextInLine(users, freeAccountId)
+      if (!next) return
+      users.add(next.call.request.userId) // its session may have moved, and its other calls with it
+      const isServed = this.#serveTicket(next)
+      if (isServed && next.account.accountId === freeAccountId) freeAccountId = null
     }
   }
 
-  /** Free slots that belong to due tickets, given to them in order of arrival; null if nobody is due. */
-  #keptForDue(): Kept | null {
-    let kept: Kept | null = null
-    for (const call of this.#line) {
-      if (call.passes < PASSES_MAX) continue
-      kept ??= new Map()
-      const account = this.#accountsFor(call)
-        .map(accountNeed)
-        .find((need) => this.#isFree(need, kept, call))
-      for (const need of account ? [...callerNeeds(call), account] : callerNeeds(call)) {
-        if (!this.#isFree(need, kept, call)) continue
-        const claims = kept.get(nameOf(need)) ?? []
-        claims.push(call)
-        kept.set(nameOf(need), claims)
-      }
+  #nextInLine(users: Set<string>, freeAccountId: string | null): Fit | null {
+    let best: (Fit & { turn: number }) | null = null
+    const lines = freeAccountId === null ? Array.from(users, (id) => this.#line.of(id)) : this.#line.users()
+    for (const line of lines) {
+      const next = line && this.#vacancies.oldestThatFits(line, users.has(line.userId) ? null : freeAccountId)
+      if (!next) continue
+      const turn = this.#line.turnAt(next.account.accountId, next.call)
+      const isBefore = !best || turn < best.turn || (turn === best.turn && isOlder(next.call, best.call))
+      if (isBefore) best = { ...next, turn }
     }
-    return kept
+    return best
   }
 
-  /** The best candidate with a free slot, if the caller's own slots are free too. */
-  #firstFit(call: Arrival, kept: Kept | null): RankedCandidate | null {
-    for (const need of callerNeeds(call)) if (!this.#isFree(need, kept, call)) return null
-    for (const candidate of this.#accountsFor(call))
-      if (this.#isFree(accountNeed(candidate), kept, call)) return candidate
-    return null
+  /** Ends the wait of a ticket: it gets what it waited for, unless its caller's money ran out meanwhile. Returns whether it was served. */
+  #serveTicket({ call, account }: Fit): boolean {
+    const { running, request, outcome } = call
+    const spent = running ? null : this.#standings.refuse(request)
+    const isServed = spent?.kind !== 'refused'
+    if (isServed) this.#line.takeTurn(account.accountId, call)
+    this.#leaveLine(call)
+    outcome?.resolve(isServed ? this.#serve(call, account) : spent)
+    return isServed
   }
 
-  #isFree(need: Need, kept: Kept | null, forCall: Arrival): boolean {
-    if (need.limit === null) return true
-    const claims = kept?.get(nameOf(need))
-    const keptForOthers = claims ? claims.filter((call) => call !== forCall).length : 0
-    return this.#slots.inUse(need.kind, need.id) + keptForOthers < need.limit
-  }
-
-  #take(call: Arrival, { accountId }: RankedCandidate): Admission {
-    const { request } = call
+  #serve(call: Arrival, { accountId }: RankedCandidate): Admission {
+    const { request, place } = call
     const { session, userId, keyId, reservedNanoUsd } = request
-    const own = this.#ownAccount(call)
+    const own = this.#vacancies.ownAccount(call)
     this.#slots.take('account', accountId)
     let running = call.running
     if (!running) {
+      this.#notePassed(call)
       this.#slots.take('user', userId)
       this.#slots.take('key', keyId)
       this.#standings.reserve(userId, reservedNanoUsd)
-      const { number } = call
-      running = {
-        request,
-        number,
-        accountId,
-        bound: false,
-        reservedNanoUsd,
-        sinceMs: this.#now(),
-        alreadyDebited: false,
-      }
+      running = { request, place, accountId, bound: false, reservedNanoUsd, sinceMs: this.#now() }
       this.#running.set(request.callId, running)
     }
     running.accountId = accountId
     // A session is bound here, so that its second call lands beside a first that has not answered yet. A detour from an
     // account that is still a candidate leaves the binding as it is.
-    running.bound = session !== null && (own === null || own === accountId)
+    running.bound = session !== null && (own === null || own.accountId === accountId)
     if (session && running.bound) this.#bindings.bind(session.key, accountId, session.ttlMs)
     return admissionOf(running)
   }
 
-  /** Every older call that needs the same slots, and whose turn it was, has been passed once more. */
-  #countPasses(served: Arrival, accountId: string): void {
-    for (const call of this.#line) {
-      if (call === served || call.number > served.number) continue
-      const sameUser = call.request.userId === served.request.userId
-      const sameAccount = this.#accountsFor(call).some((candidate) => candidate.accountId === accountId)
-      if (!sameUser && !sameAccount) continue
-      const itsTurn = this.#turnOf(accountId, call.request.userId) <= this.#turnOf(accountId, served.request.userId)
-      if (sameUser || itsTurn) call.passes++
+  /** Its user's older tickets were passed once more. Others lose nothing by it: at an account users take turns. */
+  #notePassed(served: Arrival): void {
+    for (const call of this.#line.of(served.request.userId)?.calls ?? []) {
+      if (isOlder(call, served)) call.passes++
     }
-  }
-
-  #turnOf(accountId: string, userId: string): number {
-    return this.#turns.get(accountId)?.get(userId) ?? 0
-  }
-
-  #takeTurn(accountId: string, userId: string): void {
-    const turns = this.#turns.get(accountId) ?? new Map<string, number>()
-    this.#turns.set(accountId, turns.set(userId, ++this.#lastTurn))
   }
 
   // ---- the line ----
 
-  #waiting(callId: string): Arrival | undefined {
-    return this.#line.length === 0 ? undefined : this.#line.find((call) => call.request.callId === callId)
+  #queue(call: Arrival, heldUpBy: Need): Ticket {
+    call.outcome = Promise.withResolvers()
+    call.outcome.promise.catch(() => {}) // it may be given up before anybody comes to wait
+    this.#line.join(call, heldUpBy)
+    this.#watch(call)
+    return this.#ticketOf(call)
+  }
+
+  #ticketOf(call: Arrival): Ticket {
+    const ticket: Ticket = { kind: 'ticket', callId: call.request.callId, number: call.place.number }
+    this.#tickets.set(ticket, call)
+    return ticket
   }
 
   /** Looks again when the wait for the session's own account is over, and refuses at the deadline. */
@@ -370,41 +304,58 @@ export class MemoryLiveState implements LiveState {
     const now = this.#now()
     const { deadlineMs } = call.request
     const wakeAtMs = call.stickyUntilMs > now ? Math.min(call.stickyUntilMs, deadlineMs) : deadlineMs
-    call.cancelTimer = this.#setTimer(Math.max(0, wakeAtMs - now), () => {
-      if (this.#now() >= deadlineMs) {
-        this.#leaveLine(call)
-        call.outcome?.resolve(this.#refuse(this.#bottleneck(call, this.#keptForDue()), 'waited'))
-        return
+    call.cancelTimer = this.#setTimer(Math.min(Math.max(0, wakeAtMs - now), TIMER_MAX_MS), () => {
+      if (this.#now() < deadlineMs) {
+        this.#watch(call)
+        this.#lookAgain(call)
+      } else {
+        const [bottleneck] = this.#vacancies.bottlenecks(call)
+        this.#refuseTicket(call, this.#refuse(bottleneck as Need, 'waited'))
       }
-      if (this.#now() >= call.stickyUntilMs) call.stickyUntilMs = 0
-      this.#watch(call)
-      this.#serveLine()
     })
+  }
+
+  /** For this ticket something has changed: other candidates, or the wait for its session's own account is over. */
+  #lookAgain(call: Arrival): void {
+    const forbidding = forbiddingNeed(call)
+    const account = this.#vacancies.accountFor(call)
+    if (forbidding) this.#refuseTicket(call, this.#refuse(forbidding, 'line_full'))
+    else if (account) {
+      this.#serveTicket({ call, account })
+      this.#serveLine(call.request.userId, null)
+    }
+  }
+
+  /** The user's calls that are admitted or in line: a charge of theirs may come. */
+  #unsettled(userId: string): Spender[] {
+    const calls: Spender[] = []
+    for (const { request } of this.#running.values()) if (request.userId === userId) calls.push(request)
+    for (const { request, running } of this.#line.of(userId)?.calls ?? []) if (!running) calls.push(request)
+    return calls
   }
 
   #leaveLine(call: Arrival): void {
     call.cancelTimer()
-    const index = this.#line.indexOf(call)
-    if (index >= 0) this.#line.splice(index, 1)
-    if (this.#line.length === 0) this.#turns.clear()
+    this.#line.leave(call)
   }
 
-  /** The first of its needs that has no free slot; of accounts the best, as all are taken. */
-  #bottleneck(call: Arrival, kept: Kept | null): Need {
-    const caller = callerNeeds(call).find((need) => !this.#isFree(need, kept, call))
-    return caller ?? accountNeed(this.#accountsFor(call)[0] as RankedCandidate)
+  #refuseTicket(call: Arrival, refused: Refused): void {
+    this.#leaveLine(call)
+    call.outcome?.resolve(refused)
+    this.#serveLine(call.request.userId, null) // what was kept for it
   }
 
-  /** The call's bottleneck, if there is no place left in line for it. */
-  #fullLine(call: Arrival, kept: Kept | null): Need | null {
-    const bottleneck = this.#bottleneck(call, kept)
-    if (bottleneck.limit === 0) return bottleneck
+  #giveUp(call: Arrival, reason: unknown): void {
+    this.#leaveLine(call)
+    call.outcome?.reject(reason)
+    this.#serveLine(call.request.userId, null) // what was kept for it
+  }
+
+  #hasRoomInLine(call: Arrival, need: Need): boolean {
     const { session, lineExtra } = call.request
-    const sticky = session !== null && bottleneck.kind === 'account' && this.#waitsForItsOwn(call)
-    const places = sticky ? session.line : (bottleneck.limit ?? 0) + lineExtra
-    const name = nameOf(bottleneck)
-    const inLine = this.#line.filter((other) => nameOf(this.#bottleneck(other, kept)) === name).length
-    return inLine >= places ? bottleneck : null
+    const isSticky = session !== null && need.kind === 'account' && this.#vacancies.waitsForItsOwn(call)
+    const places = isSticky ? session.line : (need.limit ?? 0) + lineExtra
+    return this.#line.lengthAt(need) < places
   }
 
   #refuse({ kind, id, limit }: Need, reason: 'line_full' | 'waited'): Refused {
@@ -415,53 +366,4 @@ export class MemoryLiveState implements LiveState {
       refusal: { subject: kind, subjectId: id, metric: 'concurrent', reason, limit: limit ?? 0, used, retryAfterMs },
     }
   }
-
-  // ---- sessions ----
-
-  /** The account that the call's session is bound to, if it is a candidate. */
-  #ownAccount({ request, candidates }: Arrival): string | null {
-    const own = request.session && this.#bindings.accountOf(request.session.key)
-    return own && candidates.some(({ accountId }) => accountId === own) ? own : null
-  }
-
-  #waitsForItsOwn(call: Arrival): boolean {
-    return call.stickyUntilMs > this.#now() && this.#ownAccount(call) !== null
-  }
-
-  /** The accounts that would do, best first: the session's own, and while that is waited for no other. */
-  #accountsFor(call: Arrival): RankedCandidate[] {
-    const own = this.#ownAccount(call)
-    if (own === null) return call.candidates
-    const isOwn = (candidate: RankedCandidate) => candidate.accountId === own
-    const others = this.#waitsForItsOwn(call) ? [] : call.candidates.filter((candidate) => !isOwn(candidate))
-    return [...call.candidates.filter(isOwn), ...others]
-  }
-}
-
-function arrival(call: Omit<Arrival, 'passes' | 'outcome' | 'cancelTimer'>): Arrival {
-  return { ...call, passes: 0, outcome: null, cancelTimer: () => {} }
-}
-
-function callerNeeds({ request, running }: Arrival): Need[] {
-  if (running) return []
-  return [
-    { kind: 'user', id: request.userId, limit: request.userConcurrency },
-    { kind: 'key', id: request.keyId, limit: request.keyConcurrency },
-  ]
-}
-
-function accountNeed({ accountId, concurrency }: RankedCandidate): Need {
-  return { kind: 'account', id: accountId, limit: concurrency }
-}
-
-function nameOf(need: Need): string {
-  return `${need.kind}:${need.id}`
-}
-
-function admissionOf({ request, accountId, bound }: RunningCall): Admission {
-  return { kind: 'admission', callId: request.callId, accountId, bound }
-}
-
-function ticketOf({ request, number }: Arrival): Ticket {
-  return { kind: 'ticket', callId: request.callId, number }
 }

@@ -1,0 +1,114 @@
+import type { LimitSubject } from '../domain/limit.ts'
+import type { Admission, AdmitRequest, RankedCandidate, Refused } from './live-state.ts'
+
+/** What a call needs a slot of. */
+export interface Need {
+  kind: LimitSubject
+  id: string
+  /** Null = no limit. */
+  limit: number | null
+}
+
+/** When a call came. A call that moves keeps it. */
+export interface Place {
+  /** Lower goes first in its user's line. */
+  number: number
+  /** The line's turn at that time. */
+  turn: number
+}
+
+/** A call that has its slots. */
+export interface RunningCall {
+  readonly request: AdmitRequest
+  readonly place: Place
+  /** Empty while it waits for another account. */
+  accountId: string
+  bound: boolean
+  reservedNanoUsd: number
+  readonly sinceMs: number
+}
+
+/** A call that is about to get its slots, or that stands in line for them. */
+export interface Arrival {
+  readonly request: AdmitRequest
+  readonly place: Place
+  /** A moving call has its other slots already; only the account's is waited for. */
+  readonly running: RunningCall | null
+  /** What it needs beside an account, the narrower first. */
+  readonly callerNeeds: readonly Need[]
+  /** Best first; without those that may run no calls at all, unless there is no other. */
+  candidates: readonly RankedCandidate[]
+  /** Until when it waits for its session's own account only. */
+  stickyUntilMs: number
+  readonly sinceMs: number
+  /** How often a later call of its user was served first. */
+  passes: number
+  /** In whose line it stands: what held it up when it came. Null while it is not in line. */
+  heldUpBy: Need | null
+  outcome: PromiseWithResolvers<Admission | Refused> | null
+  cancelTimer: () => void
+}
+
+/** A new call. */
+export function arrivalOf(request: AdmitRequest, place: Place, sinceMs: number): Arrival {
+  const { userId, keyId, userConcurrency, keyConcurrency, candidates, session } = request
+  return {
+    request,
+    place,
+    running: null,
+    callerNeeds: [
+      { kind: 'key', id: keyId, limit: keyConcurrency },
+      { kind: 'user', id: userId, limit: userConcurrency },
+    ],
+    candidates: usable(candidates),
+    stickyUntilMs: session ? sinceMs + session.waitMs : 0,
+    sinceMs,
+    passes: 0,
+    heldUpBy: null,
+    outcome: null,
+    cancelTimer: () => {},
+  }
+}
+
+/** A running call that needs another account. */
+export function arrivalOfMoving(running: RunningCall, candidates: RankedCandidate[], sinceMs: number): Arrival {
+  const { request, place } = running
+  return {
+    ...arrivalOf(request, place, sinceMs),
+    running,
+    callerNeeds: [],
+    candidates: usable(candidates),
+    stickyUntilMs: 0,
+  }
+}
+
+/** Those that may run calls; all of them if none may. Throws if there are none: whoever asks has to see that first. */
+export function usable(candidates: RankedCandidate[]): RankedCandidate[] {
+  if (candidates.length === 0) throw new Error('bug: a call without a candidate can neither be served nor wait')
+  if (!candidates.some(isForbidden)) return candidates
+  const able = candidates.filter((candidate) => !isForbidden(candidate))
+  return able.length > 0 ? able : candidates
+}
+
+function isForbidden({ concurrency }: RankedCandidate): boolean {
+  return concurrency === 0
+}
+
+export function accountNeed({ accountId, concurrency }: RankedCandidate): Need {
+  return { kind: 'account', id: accountId, limit: concurrency }
+}
+
+export function admissionOf({ request, accountId, bound }: RunningCall): Admission {
+  return { kind: 'admission', callId: request.callId, accountId, bound }
+}
+
+/** What never has a slot for the call; null if each may have one. */
+export function forbiddingNeed({ callerNeeds, candidates: [best] }: Arrival): Need | null {
+  const own = callerNeeds.find(({ limit }) => limit === 0)
+  if (own) return own
+  return best?.concurrency === 0 ? accountNeed(best) : null
+}
+
+export function isOlder(a: Arrival, b: Arrival): boolean {
+  return a.place.number < b.place.number
+}

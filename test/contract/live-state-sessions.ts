@@ -1,0 +1,183 @@
+import type { Test } from 'tap'
+import { accounts, type LiveStateMaker, openWorld, session, type World } from './live-state-support.ts'
+
+/** Runs a first call of session `s` that binds it to account A, and ends it well. */
+async function bindToA(world: World): Promise<void> {
+  const first = await world.run({ session: session('s'), candidates: accounts('A B') })
+  await world.end(first, { confirmsBinding: true })
+}
+
+const boundTo = async ({ live }: World) => (await live.bindings()).map(({ accountId }) => accountId)
+
+export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<void> {
+  t.test('two first calls of one session land together, before either has answered', async (t) => {
+    await using world = await openWorld(maker)
+    const first = await world.run({ session: session('s'), candidates: accounts('A B') })
+    const second = await world.run({ session: session('s'), candidates: accounts('B A') })
+    t.match(
+      [first, second],
+      [
+        { accountId: 'A', bound: true },
+        { accountId: 'A', bound: true },
+      ],
+    )
+    t.equal((await world.run({ session: session('other'), candidates: accounts('B A') })).accountId, 'B')
+  })
+
+  t.test('also when both had to wait in line', async (t) => {
+    await using world = await openWorld(maker)
+    const [a, b] = [await world.run({ candidates: accounts('A:1') }), await world.run({ candidates: accounts('B:1') })]
+    const candidates = accounts('A:1 B:1')
+    const first = await world.wait({ session: session('s'), candidates })
+    const second = await world.wait({ session: session('s'), candidates })
+    await world.end(b)
+    t.match(await first.outcome, { accountId: 'B', bound: true })
+    await world.end(a)
+    t.same(await world.inLine(), [second.ticket.callId], 'A is free, but the session is at B now')
+    world.time.pass(20_000)
+    t.match(await second.outcome, { accountId: 'A', bound: false })
+  })
+
+  t.test('a binding lasts from its last use: admission, and a good answer', async (t) => {
+    await using world = await openWorld(maker)
+    const { time } = world
+    const call = { session: session('s', { ttlMs: 1000 }), candidates: accounts('A B') }
+    const expiresIn = async () => (await world.live.bindings()).map(({ expiresAtMs }) => expiresAtMs - time.nowMs)
+    const first = await world.run(call)
+    time.pass(900)
+    t.same(await expiresIn(), [100])
+    await world.end(first, { confirmsBinding: true })
+    t.same(await expiresIn(), [1000])
+    time.pass(900)
+    const second = await world.run({ ...call, candidates: accounts('B A') })
+    t.equal(second.accountId, 'A')
+    t.same(await expiresIn(), [1000])
+    time.pass(400)
+    await world.end(second)
+    t.same(await expiresIn(), [600], 'a call without a good answer starts nothing again')
+    time.pass(600)
+    t.match(await world.run({ ...call, candidates: accounts('B A') }), { accountId: 'B', bound: true })
+  })
+
+  t.test('a session waits for its own account while another is free, and is served there', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const candidates = accounts('B A:1')
+    const other = await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const bound = await world.wait({ session: session('s'), candidates })
+    t.same(
+      (await world.live.tickets()).map(({ accountIds }) => accountIds),
+      [['A']],
+    )
+    world.time.pass(19_999)
+    t.same(await world.inLine(), [bound.ticket.callId])
+    await world.end(other)
+    t.match(await bound.outcome, { accountId: 'A', bound: true })
+  })
+
+  t.test('after its sticky wait a call goes elsewhere: one detour that leaves the binding', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const candidates = accounts('B A:1')
+    const other = await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const bound = await world.wait({ session: session('s'), candidates })
+    world.time.pass(20_000)
+    const detour = await bound.outcome
+    t.match(detour, { kind: 'admission', accountId: 'B', bound: false })
+    if (detour.kind === 'admission') await world.end(detour, { confirmsBinding: true })
+    t.same(await boundTo(world), ['A'])
+    await world.end(other)
+    t.equal((await world.run({ session: session('s'), candidates })).accountId, 'A')
+  })
+
+  t.test('after its sticky wait it still prefers its own account, and keeps waiting if all are busy', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const candidates = accounts('B:1 A:1')
+    const [a, b] = [await world.run({ candidates: accounts('A:1') }), await world.run({ candidates: accounts('B:1') })]
+    const bound = await world.wait({ session: session('s'), candidates })
+    world.time.pass(20_000)
+    t.same(
+      (await world.live.tickets()).map(({ accountIds }) => accountIds),
+      [['A', 'B']],
+    )
+    await world.end(a)
+    t.match(await bound.outcome, { accountId: 'A', bound: true })
+    await world.end(b)
+  })
+
+  t.test('when too many wait for a session’s account, a call makes a detour at once', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const call = { session: session('s', { line: 2 }), candidates: accounts('A:1 B') }
+    await world.wait(call)
+    await world.wait(call)
+    t.match(await world.run(call), { accountId: 'B', bound: false })
+    t.same(await boundTo(world), ['A'])
+    const busy = { ...call, candidates: accounts('A:1 B:1') }
+    const { ticket } = await world.wait(busy)
+    t.same((await world.live.tickets()).find(({ callId }) => callId === ticket.callId)?.accountIds, ['A', 'B'])
+  })
+
+  t.test('the places of a session’s line are not a user’s or a key’s', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const call = { userConcurrency: 1, session: session('s', { line: 0 }), candidates: accounts('A:1 B') }
+    await world.run(call)
+    await world.wait(call)
+    t.same(await world.inLine(), ['call-3'])
+  })
+
+  t.test('a session whose account is no candidate is bound anew', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    t.match(await world.run({ session: session('s'), candidates: accounts('B C') }), { accountId: 'B', bound: true })
+    t.match(await world.run({ session: session('s'), candidates: accounts('A:0 B C') }), { accountId: 'B' })
+    t.same(await boundTo(world), ['B'])
+  })
+
+  t.test('a session that moves takes its waiting calls along', async (t) => {
+    await using world = await openWorld(maker)
+    const call = { session: session('s'), candidates: accounts('A:1 B') }
+    const first = await world.run(call)
+    const second = await world.wait(call)
+    t.match(await world.live.move(first, accounts('B')), { accountId: 'B', bound: true })
+    t.match(await second.outcome, { accountId: 'B', bound: true })
+    t.same(await boundTo(world), ['B'])
+  })
+
+  t.test('a call that binds its session elsewhere takes its waiting calls along', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const waiting = await world.wait({ session: session('s'), candidates: accounts('A:1 B') })
+    t.match(await world.run({ session: session('s'), candidates: accounts('B') }), { accountId: 'B', bound: true })
+    t.match(await waiting.outcome, { accountId: 'B', bound: true })
+  })
+
+  t.test('so does a ticket that binds its session elsewhere when its turn comes', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const atB = await world.run({ userId: 'v', candidates: accounts('B:1') })
+    const rebinding = await world.wait({ session: session('s'), candidates: accounts('B:1') })
+    const waiting = await world.wait({ session: session('s'), candidates: accounts('A:1 C') })
+    await world.end(atB)
+    t.match(await rebinding.outcome, { accountId: 'B', bound: true })
+    t.match(await waiting.outcome, { accountId: 'C' }, 'A is not its own any more')
+  })
+
+  t.test('a call that left its account, or never had one again, confirms nothing', async (t) => {
+    await using world = await openWorld(maker)
+    const call = await world.run({ session: session('s'), lineExtra: -1, candidates: accounts('A') })
+    await world.run({ userId: 'v', candidates: accounts('B:1') })
+    t.match(await world.live.move(call, accounts('B:1')), { kind: 'refused' })
+    world.time.pass(10)
+    await world.end(call, { confirmsBinding: true })
+    t.same(
+      (await world.live.bindings()).map(({ accountId, expiresAtMs }) => [accountId, expiresAtMs - world.time.nowMs]),
+      [['A', 3_599_990]],
+    )
+  })
+}

@@ -1,0 +1,146 @@
+import type { Clock, SetTimer } from '../../src/lib/clock.ts'
+import type {
+  Admission,
+  AdmitRequest,
+  LiveState,
+  RankedCandidate,
+  Refused,
+  Settlement,
+  Ticket,
+} from '../../src/live/live-state.ts'
+
+/** Time that passes when it is told to, with its timers. */
+export class FakeTime {
+  nowMs = Date.UTC(2026, 10, 25, 10)
+  readonly #timers = new Set<{ atMs: number; callback: () => void }>()
+
+  readonly clock: Clock = () => this.nowMs
+
+  readonly setTimer: SetTimer = (afterMs, callback) => {
+    if (afterMs > 2 ** 31 - 1) throw new Error('a real timer would fire at once')
+    const timer = { atMs: this.nowMs + afterMs, callback }
+    this.#timers.add(timer)
+    return () => this.#timers.delete(timer)
+  }
+
+  /** How many timers are set. */
+  get timers(): number {
+    return this.#timers.size
+  }
+
+  pass(ms: number): void {
+    const untilMs = this.nowMs + ms
+    for (;;) {
+      const due = [...this.#timers].filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs)
+      const [next] = due
+      if (!next) break
+      this.#timers.delete(next)
+      this.nowMs = Math.max(this.nowMs, next.atMs)
+      next.callback()
+    }
+    this.nowMs = untilMs
+  }
+}
+
+/** One kind of live state: makes empty ones. */
+export interface LiveStateMaker {
+  name: string
+  open(time: FakeTime): Promise<LiveState>
+}
+
+/** A live state, its time, and shorter words for what tests do with it. */
+export interface World extends AsyncDisposable {
+  live: LiveState
+  time: FakeTime
+  /** A request of user `u` with its key `u-key` for account `A`, without limits, that may wait for 30 s; with these changes. */
+  request(changes?: Partial<AdmitRequest>): AdmitRequest
+  /** Admits it, or throws if it has to wait or is refused. */
+  run(changes?: Partial<AdmitRequest>): Promise<Admission>
+  /** Puts it in line, or throws if it need not or may not wait. */
+  wait(changes?: Partial<AdmitRequest>): Promise<Waiting>
+  /** Has it refused, or throws. */
+  refuse(changes?: Partial<AdmitRequest>): Promise<Refused['refusal']>
+  end(admission: Admission, end?: Partial<Settlement>): Promise<void>
+  /** Call ids in line, in order of arrival. */
+  inLine(): Promise<string[]>
+  /** Account by call id. */
+  running(): Promise<Record<string, string>>
+}
+
+/** A ticket and what becomes of it. */
+export interface Waiting {
+  ticket: Ticket
+  outcome: Promise<Admission | Refused>
+  abort: (reason: Error) => void
+}
+
+export async function openWorld(maker: LiveStateMaker): Promise<World> {
+  const time = new FakeTime()
+  const live = await maker.open(time)
+  let calls = 0
+  const request: World['request'] = (changes = {}) => {
+    const userId = changes.userId ?? 'u'
+    return {
+      callId: `call-${++calls}`,
+      userId,
+      keyId: `${userId}-key`,
+      userConcurrency: null,
+      keyConcurrency: null,
+      candidates: accounts('A'),
+      session: null,
+      lineExtra: 20,
+      deadlineMs: time.nowMs + 30_000,
+      needsBalance: false,
+      quotaNanoUsd: null,
+      reservedNanoUsd: 0,
+      ...changes,
+    }
+  }
+  return {
+    live,
+    time,
+    request,
+    async run(changes) {
+      const answer = await live.admit(request(changes))
+      if (answer.kind !== 'admission') throw new Error(`not admitted: ${JSON.stringify(answer)}`)
+      return answer
+    },
+    async wait(changes) {
+      const answer = await live.admit(request(changes))
+      if (answer.kind !== 'ticket') throw new Error(`does not wait: ${JSON.stringify(answer)}`)
+      return waitFor(live, answer)
+    },
+    async refuse(changes) {
+      const answer = await live.admit(request(changes))
+      if (answer.kind !== 'refused') throw new Error(`not refused: ${JSON.stringify(answer)}`)
+      return answer.refusal
+    },
+    end: (admission, end) =>
+      live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, ...end }),
+    inLine: async () => (await live.tickets()).map(({ callId }) => callId),
+    running: async () =>
+      Object.fromEntries((await live.admissions()).map(({ callId, accountId }) => [callId, accountId])),
+    [Symbol.asyncDispose]: () => live[Symbol.asyncDispose](),
+  }
+}
+
+/** Waits for a ticket, with a way to give it up. */
+export function waitFor(live: LiveState, ticket: Ticket): Waiting {
+  const giveUp = new AbortController()
+  const outcome = live.await(ticket, giveUp.signal)
+  outcome.catch(() => {}) // whoever looks at it sees the error
+  return { ticket, outcome, abort: (reason) => giveUp.abort(reason) }
+}
+
+/** `A:1 B` → account A with one slot, then B without a limit. */
+export function accounts(text: string): RankedCandidate[] {
+  return text.split(' ').map((word) => {
+    const [accountId = '', limit] = word.split(':')
+    return { accountId, concurrency: limit === undefined ? null : Number(limit) }
+  })
+}
+
+/** A session that is waited for up to 20 s, three in line, and bound for an hour. */
+export function session(key: string, changes: Partial<NonNullable<AdmitRequest['session']>> = {}) {
+  return { key, ttlMs: 3_600_000, waitMs: 20_000, line: 3, ...changes }
+}
