@@ -236,8 +236,11 @@ async function sendBody(
     res.writeHead(status, { ...headers, 'content-encoding': 'gzip' }).end(gzipSync(body))
     return
   }
+  if (cuts) {
+    res.writeHead(status, headers)
+    return sendInPieces(call, res, body, cuts)
+  }
   res.writeHead(status, { 'content-length': String(body.length), ...headers })
-  if (cuts) return sendInPieces(call, res, body, cuts)
   if (!breaks) {
     call.bytesSent += body.length
     res.end(body)

@@ -5,11 +5,14 @@ import { connect, type Socket } from 'node:net'
 const PATIENCE_MS = 30_000
 
 /** Looks again and again until `found` gives something. Throws, naming what was waited for, when patience is over. */
-export async function until<T>(what: string, found: () => T | Promise<T>): Promise<NonNullable<T>> {
+export async function until<T>(
+  what: string,
+  found: () => T | Promise<T>,
+): Promise<Exclude<T, false | null | undefined>> {
   const giveUpAt = performance.now() + PATIENCE_MS
   for (;;) {
     const result = await found()
-    if (result !== null && result !== undefined && result !== false) return result as NonNullable<T>
+    if (result) return result as Exclude<T, false | null | undefined>
     if (performance.now() > giveUpAt) throw new Error(`waited in vain for ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
