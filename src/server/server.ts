@@ -19,31 +19,40 @@ export interface ConnectionTimeouts {
   keepAliveMs: number
   /** How often the first two are looked at. */
   checkMs: number
+  /** Once all calls were told to end: for their last words to reach their clients, beside the time for their charges. */
+  lastWordsMs: number
 }
 
-const TIMEOUTS: ConnectionTimeouts = { headMs: 20_000, requestMs: 120_000, keepAliveMs: 90_000, checkMs: 2000 }
+const TIMEOUTS: ConnectionTimeouts = {
+  headMs: 20_000,
+  requestMs: 120_000,
+  keepAliveMs: 90_000,
+  checkMs: 2000,
+  lastWordsMs: 5000,
+}
 const HEADER_BYTES_MAX = 64 * 1024
-/** Once all calls were told to end: the time for their last words to reach their clients, beside that for their charges. */
-const LAST_WORDS_MS = 5000
 
 /** The gateway's HTTP server. */
 export class GatewayServer implements AsyncDisposable {
   readonly #gateway: Gateway
   readonly #server: Server
+  readonly #timeouts: ConnectionTimeouts
   /** Answers that are not over: their handler still works, or their client has not got all of it. */
   #open = 0
   #onIdle: () => void = () => {}
   /** The answer that a connection's bytes belong to now. */
   readonly #answers = new WeakMap<Socket, ServerResponse>()
 
-  constructor(gateway: Gateway, timeouts = TIMEOUTS) {
+  constructor(gateway: Gateway, timeouts: Partial<ConnectionTimeouts> = {}) {
     this.#gateway = gateway
+    this.#timeouts = { ...TIMEOUTS, ...timeouts }
+    const { headMs, requestMs, keepAliveMs, checkMs } = this.#timeouts
     this.#server = createServer(
       {
-        headersTimeout: timeouts.headMs,
-        requestTimeout: timeouts.requestMs,
-        keepAliveTimeout: timeouts.keepAliveMs,
-        connectionsCheckingInterval: timeouts.checkMs,
+        headersTimeout: headMs,
+        requestTimeout: requestMs,
+        keepAliveTimeout: keepAliveMs,
+        connectionsCheckingInterval: checkMs,
         maxHeaderSize: HEADER_BYTES_MAX,
         noDelay: true,
       },
@@ -73,7 +82,7 @@ export class GatewayServer implements AsyncDisposable {
     const grace = setTimeout(() => running.stopAll(), graceMs)
     const lastWords = setTimeout(
       () => this.#server.closeAllConnections(),
-      graceMs + config.gateway.chargeWaitMs + LAST_WORDS_MS,
+      graceMs + config.gateway.chargeWaitMs + this.#timeouts.lastWordsMs,
     )
     if (this.#open > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
     clearTimeout(grace)

@@ -191,13 +191,13 @@ t.test('those who wait for accounts see what becomes of them', async (t) => {
     'a call whose account failed waits for another with what it has, and hears of the failure if that goes',
     async (t) => {
       const { key, accounts } = gw.scenes.failing
-      const first = gw.open({ key, body: messageRequest(false, { model: 'claude-a' }) })
+      const first = gw.open({ key, body: numbered(1) })
       await until('the second account to be asked', async () => {
         const running = await gw.gateway.live.admissions()
         return running.some(({ accountId }) => accountId === accounts[1]?.id)
       })
       site.script((await credentialsOf(gw.gateway, accounts[0]?.id)).apiKey, { status: 500 })
-      const second = gw.open({ key, body: messageRequest(false, { model: 'claude-b' }) })
+      const second = gw.open({ key, body: numbered(2) })
       await inLine(1)
       await site.store.accounts.set({ id: accounts[1]?.id as string, changes: { status: 'paused' }, by: 'test' })
       t.match(await second.over, { status: 529, text: /no upstream account could answer \(api_error\)/ })
