@@ -1,36 +1,62 @@
-import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getRawAsset } from 'node:sea'
+import { GatewayError } from '../domain/errors.ts'
 import { inBinary } from './assets.ts'
+import { privateFolder } from './private-folder.ts'
 
 /**
- * The path of a native addon. Run from source, packages find their own (null). The binary carries its addons as assets:
- * a shared library must be a file, so it is written once to a private cache folder under a name made of its contents.
- * Throws if no private folder can be made.
+ * The path of a native addon for the package that wants it. Run from source, packages find their own (undefined). The
+ * binary carries its addons as assets: a shared library must be a file, so it is written once to a private folder.
+ * Throws `unavailable` with the remedy if there is no place for it.
  */
 export function addonPath(name: 'better_sqlite3.node', env: NodeJS.ProcessEnv = process.env): string | undefined {
-  if (!inBinary) return undefined
-  const bytes = Buffer.from(getRawAsset(name))
-  const digest = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
-  const folder = privateFolder(join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'subgate'))
-  const path = join(folder, `${digest}-${name}`)
-  if (!existsSync(path) || statSync(path).size !== bytes.length) {
-    const temporary = `${path}.${process.pid}`
-    writeFileSync(temporary, bytes, { mode: 0o500 })
-    renameSync(temporary, path) // another process may be at it: each sees a whole file
-  }
-  return path
+  return inBinary ? placeAddon(name, Buffer.from(getRawAsset(name)), addonFolders(env)) : undefined
 }
 
-/** A folder that nobody else can write to: what is in it will be run. */
-function privateFolder(path: string): string {
-  mkdirSync(path, { recursive: true, mode: 0o700 })
-  const owner = statSync(path).uid
-  if (process.getuid !== undefined && owner !== process.getuid()) {
-    throw new Error(`${path} belongs to somebody else; set XDG_CACHE_HOME to a folder of your own`)
+/** The user's cache; where that cannot be written to (a service without a home, sudo), a folder of its own beside other temporary ones. */
+function addonFolders(env: NodeJS.ProcessEnv): string[] {
+  const cache = env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache')
+  return [join(cache, 'subgate'), join(tmpdir(), `subgate-${process.getuid?.() ?? 'addons'}`)]
+}
+
+/** Sees to it that an addon is in the first of the folders that will have it; returns its path, whose name is made of its contents. */
+export function placeAddon(name: string, bytes: Buffer, folders: string[]): string {
+  const digest = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+  const refusals: string[] = []
+  for (const folder of folders) {
+    try {
+      const path = join(privateFolder(folder), `${digest}-${name}`)
+      if (!holds(path, bytes)) writeWhole(path, bytes)
+      return path
+    } catch (error) {
+      refusals.push((error as Error).message)
+    }
   }
-  chmodSync(path, 0o700)
-  return path
+  throw new GatewayError('unavailable', `there is no folder to put ${name} into: ${refusals.join('; ')}`, {
+    hint: 'Set XDG_CACHE_HOME to a folder of your own that can be written to.',
+  })
+}
+
+/** The file will be run: it must be what we carry, to the byte. */
+function holds(path: string, bytes: Buffer): boolean {
+  try {
+    return readFileSync(path).equals(bytes)
+  } catch {
+    return false
+  }
+}
+
+/** Other processes see the whole file or none. */
+function writeWhole(path: string, bytes: Buffer): void {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}`
+  try {
+    writeFileSync(temporary, bytes, { mode: 0o500, flag: 'wx' })
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
 }
