@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
-import { homedir, tmpdir, userInfo } from 'node:os'
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import { GatewayError } from '../domain/errors.ts'
-import { nearest } from '../lib/pattern.ts'
+import { Environment } from './environment.ts'
+import { looksLikeOurs, readFileKeys } from './file.ts'
 import { type ConfigKey, configKeys } from './schema.ts'
-import { isSub2apiKey, SUB2API_SERVICES_ENV } from './sub2api-keys.ts'
+import { SUB2API_SERVICES_ENV } from './sub2api-keys.ts'
+import type { Written } from './written.ts'
 
 /** The configuration as the program reads it: every value present, durations in ms, sizes in bytes, paths absolute. */
 export interface Config {
@@ -91,27 +92,27 @@ export interface LoadInputs {
  * Reads file, environment and flags into one Config (flag over environment over file over default).
  * Throws `invalid_request` that lists every problem at once, with file and line.
  */
-export function loadConfig(inputs: LoadInputs): LoadedConfig {
+export function loadConfig(inputs: LoadInputs, keys: readonly ConfigKey[] = configKeys()): LoadedConfig {
   const problems: string[] = []
   const warnings: string[] = []
-  const keys = configKeys()
   const file = inputs.file ? resolve(inputs.cwd, inputs.file) : findConfigFile(inputs.env, inputs.cwd)
   const fromFile = file ? readFileKeys(file, keys, problems, warnings) : new Map<string, Written>()
 
+  const environment = new Environment(inputs, keys, problems)
   const values = new Map<string, unknown>()
   const effective = keys.map((key): EffectiveKey => {
     const candidates: [ConfigSource, Written | undefined][] = [
-      ['flag', flagValue(inputs.flags, key)],
-      ['environment', environmentValue(inputs.env, key)],
+      ['flag', flagValue(inputs, key)],
+      ['environment', environment.valueOf(key)],
       ['file', fromFile.get(key.path)],
     ]
     const [source, found] = candidates.find(([, written]) => written !== undefined) ?? ['default', undefined]
-    const written = found ? found.value : key.default
-    if (written !== null)
-      values.set(key.path, convert(key, written, found?.place ?? `the default of ${key.path}`, problems))
-    return { key, written, source }
+    const written = found ?? { value: key.default, place: `the default of ${key.path}`, folder: inputs.cwd }
+    if (written.value !== null) values.set(key.path, convert(key, written, problems))
+    return { key, written: written.value, source }
   })
-  const services = SUB2API_SERVICES_ENV.filter((name) => inputs.env.RUN_MODE !== undefined && inputs.env[name])
+  warnings.push(...environment.slips())
+  const services = SUB2API_SERVICES_ENV.filter((name) => inputs.env.RUN_MODE && inputs.env[name])
   if (services.length > 0) {
     warnings.push(`${services.join(', ')}: this version keeps its data in SQLite and in memory, and does not use them`)
   }
@@ -127,30 +128,22 @@ export function loadConfig(inputs: LoadInputs): LoadedConfig {
   return { config: meaningOf(values, inputs), keys: effective, file, warnings }
 }
 
-/** A value as written, and the place to name when it is wrong. */
-interface Written {
-  value: unknown
-  place: string
-}
-
-function convert(key: ConfigKey, written: unknown, place: string, problems: string[]): unknown {
-  const result = key.schema.safeParse(written)
-  if (result.success) return result.data
-  const shown = key.secret ? 'the value' : `'${Array.isArray(written) ? written.join(', ') : String(written)}'`
+function convert(key: ConfigKey, { value, place, folder }: Written, problems: string[]): unknown {
+  const result = key.schema.safeParse(value)
+  if (result.success) return key.isPath ? resolve(folder, result.data as string) : result.data
+  const shown = key.secret ? 'the value' : `'${shownValue(value)}'`
   problems.push(`${place}: ${key.path}: ${shown}: ${result.error.issues[0]?.message ?? 'not valid'}`)
   return undefined
 }
 
-function flagValue(flags: Record<string, unknown> | undefined, key: ConfigKey): Written | undefined {
-  const value = flags?.[key.path]
-  return value === undefined ? undefined : { value, place: 'command line' }
+function shownValue(value: unknown): string {
+  if (Array.isArray(value)) return value.map(shownValue).join(', ')
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
-/** Unprefixed names count only beside RUN_MODE: a name exported for another project must not move anybody's data. */
-function environmentValue(env: NodeJS.ProcessEnv, key: ConfigKey): Written | undefined {
-  const names = [key.env, ...(key.legacyEnv && env.RUN_MODE !== undefined ? [key.legacyEnv] : [])]
-  const name = names.find((candidate) => env[candidate] !== undefined && env[candidate] !== '')
-  return name ? { value: env[name], place: name } : undefined
+function flagValue({ flags, cwd }: LoadInputs, key: ConfigKey): Written | undefined {
+  const value = flags?.[key.path]
+  return value === undefined ? undefined : { value, place: 'command line', folder: cwd }
 }
 
 /** The first of the usual places that holds a file of ours. */
@@ -168,86 +161,18 @@ export function userConfigFile(env: NodeJS.ProcessEnv): string {
   return join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config'), 'subgate', 'config.yaml')
 }
 
-/** `config.yaml` is a common name: it is ours only if every top-level key is. */
-function looksLikeOurs(file: string): boolean {
-  try {
-    const contents = parseDocument(readFileSync(file, 'utf8')).contents
-    const ours = new Set(configKeys().map((key) => key.path.split('.')[0]))
-    return (
-      isMap(contents) &&
-      contents.items.length > 0 &&
-      contents.items.every(
-        (item) => isScalar(item.key) && (ours.has(String(item.key.value)) || isSub2apiKey(String(item.key.value))),
-      )
-    )
-  } catch {
-    return false
-  }
-}
-
-function readFileKeys(file: string, keys: ConfigKey[], problems: string[], warnings: string[]): Map<string, Written> {
-  const found = new Map<string, Written>()
-  let source: string
-  try {
-    source = readFileSync(file, 'utf8')
-  } catch (error) {
-    problems.push(
-      `${file}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message}`,
-    )
-    return found
-  }
-  const lines = new LineCounter()
-  const document = parseDocument(source, { lineCounter: lines })
-  const place = (offset: number) => `${file}:${lines.linePos(offset).line}`
-  for (const error of document.errors) problems.push(`${place(error.pos[0])}: ${error.message.split('\n')[0]}`)
-  const known = new Map(keys.map((key) => [key.path, key]))
-  const sections = new Set(keys.flatMap((key) => parentsOf(key.path)))
-
-  const visit = (node: unknown, prefix: string): void => {
-    if (!isMap(node)) return
-    for (const item of node.items) {
-      if (!isScalar(item.key)) continue
-      const path = prefix + String(item.key.value)
-      const where = place(item.key.range?.[0] ?? 0)
-      const value = item.value
-      if (known.has(path)) {
-        const written = value === null ? null : (value as { toJS(document: unknown): unknown }).toJS(document)
-        if (written !== null) found.set(path, { value: written, place: where })
-      } else if (sections.has(path)) {
-        if (isMap(value)) visit(value, `${path}.`)
-        else if (!(isScalar(value) && value.value === null))
-          problems.push(`${where}: ${path} is a section, not a value`)
-      } else if (isSub2apiKey(path)) {
-        warnings.push(`${where}: ${path} has no meaning in this version of subgate and is ignored`)
-      } else {
-        const similar = nearest(path, [...known.keys(), ...sections])
-        problems.push(`${where}: unknown key ${path}${similar ? `; did you mean ${similar}?` : ''}`)
-      }
-    }
-  }
-  if (document.contents !== null && !isMap(document.contents))
-    problems.push(`${file}:1: must be a mapping of keys to values`)
-  visit(document.contents, '')
-  return found
-}
-
-function parentsOf(path: string): string[] {
-  const parts = path.split('.')
-  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('.'))
-}
-
 /** The second step: from names to meaning, with the defaults that depend on other values. */
-function meaningOf(values: Map<string, unknown>, { env, terminal }: LoadInputs): Config {
+function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInputs): Config {
   const get = <T>(path: string): T => values.get(path) as T
   const optional = <T>(path: string): T | null => (values.get(path) as T | undefined) ?? null
   const runMode = get<Config['runMode']>('run_mode')
-  const dataDir = resolve(optional<string>('data_dir') ?? defaultDataDir(env))
+  const dataDir = optional<string>('data_dir') ?? resolve(cwd, defaultDataDir(env))
   const changesHeaders = get<boolean>('security.response_headers.enabled')
   return {
     runMode,
     simpleModeConfirm: get('simple_mode_confirm'),
     dataDir,
-    masterKeyFile: resolve(dataDir, optional<string>('master_key_file') ?? 'master.key'),
+    masterKeyFile: optional('master_key_file') ?? join(dataDir, 'master.key'),
     masterKey: optional('master_key'),
     unknownPrice: optional<Config['unknownPrice']>('unknown_price') ?? (runMode === 'saas' ? 'refuse' : 'record'),
     server: {
@@ -323,10 +248,13 @@ function defaultDataDir(env: NodeJS.ProcessEnv): string {
   return join(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'subgate')
 }
 
-/** Unix socket paths over about 100 bytes cannot be bound (EINVAL); such a data directory gets a short private path instead. */
+/**
+ * Unix socket paths over about 100 bytes cannot be bound (EINVAL); such a data directory gets a short path instead, in a
+ * folder that the daemon makes for itself. No passwd entry is asked for: a container's user may have none.
+ */
 function adminSocketFor(dataDir: string): string {
   const inside = join(dataDir, 'admin.sock')
   if (Buffer.byteLength(inside) <= 100) return inside
   const digest = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
-  return join(tmpdir(), `subgate-${userInfo().uid}-${digest}`, 'admin.sock')
+  return join('/tmp', `subgate-${process.getuid?.() ?? 0}-${digest}`, 'admin.sock') // not TMPDIR: it may differ from shell to shell
 }

@@ -13,8 +13,10 @@ interface KeyFacts {
   default: unknown
   /** The unprefixed environment name of the Sub2API documentation, if it has one. */
   legacyEnv?: string
-  /** Masked wherever it is shown. */
+  /** Masked wherever it is shown; its environment name with `_FILE` behind it names a file that holds it. */
   secret?: true
+  /** A path: in a file relative to that file's folder, else to the working directory. */
+  isPath?: true
   /** A running daemon takes a new value on SIGHUP. */
   reloads?: true
 }
@@ -30,15 +32,25 @@ function key<T extends z.ZodType>(type: T, about: KeyFacts): z.ZodOptional<T> {
 
 type Extra = Pick<KeyFacts, 'legacyEnv' | 'secret' | 'reloads'>
 
+const someText = z.string('must be a text').min(1, 'must not be empty')
+
 const text = (help: string, fallback: string | null, extra: Extra = {}) =>
-  key(z.string().min(1), { help, type: 'text', default: fallback, ...extra })
+  key(someText, { help, type: 'text', default: fallback, ...extra })
+
+const path = (help: string) => key(someText, { help, type: 'path', default: null, isPath: true })
 
 const oneOf = <const Values extends [string, ...string[]]>(
   values: Values,
   help: string,
   fallback: string | null,
   extra: Extra = {},
-) => key(z.enum(values), { help, type: values.join(' | '), default: fallback, ...extra })
+) =>
+  key(z.enum(values, `must be one of ${values.join(', ')}`), {
+    help,
+    type: values.join(' | '),
+    default: fallback,
+    ...extra,
+  })
 
 const yesNo = (help: string, fallback: boolean, extra: Extra = {}) =>
   key(
@@ -50,13 +62,14 @@ const yesNo = (help: string, fallback: boolean, extra: Extra = {}) =>
   )
 const YES_NO: Record<string, boolean> = { true: true, '1': true, yes: true, false: false, '0': false, no: false }
 
-const whole = (min: number, max: number, help: string, fallback: number, extra: Extra = {}) =>
-  key(z.coerce.number('must be a number').int().min(min).max(max), {
-    help,
-    type: `${min}–${max}`,
-    default: fallback,
-    ...extra,
-  })
+const whole = (min: number, max: number, help: string, fallback: number, extra: Extra = {}) => {
+  const complaint = `must be a whole number from ${min} to ${max}`
+  const number = z.number(complaint).int(complaint).min(min, complaint).max(max, complaint)
+  return key(
+    z.preprocess((value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value), number),
+    { help, type: `${min}–${max}`, default: fallback, ...extra },
+  )
+}
 
 /** Milliseconds in the program, `10s` or `5m` in the file. */
 const duration = (help: string, fallback: string, extra: Extra = {}) =>
@@ -83,7 +96,7 @@ const list = (item: z.ZodType<string>, type: string, help: string, fallback: str
               .map((part) => part.trim())
               .filter(Boolean)
           : value,
-      z.array(item),
+      z.array(item, 'must be a list'),
     ),
     { help, type: `list of ${type}`, default: fallback, ...extra },
   )
@@ -102,7 +115,10 @@ function converted<T>(read: (value: string) => T | null, complaint: string) {
 
 const hostName = z
   .string()
-  .regex(/^(\*\.)?[a-z0-9.:[\]-]+$/i, 'must be a host name, such as api.example.com or *.example.com')
+  .refine(
+    (host) => isIP(host.replace(/^\[|\]$/g, '')) !== 0 || /^(?:\*\.)?(?:[a-z0-9-]+\.)*[a-z0-9-]+$/i.test(host),
+    'must be a host name without a port, such as api.example.com or *.example.com',
+  )
 
 /** True if `text` is a CIDR or a single address. */
 export function isCidr(text: string): boolean {
@@ -145,14 +161,8 @@ export const schema = z.strictObject({
   simple_mode_confirm: yesNo('Confirms that simple mode, which bills nobody, may listen beyond this machine.', false, {
     legacyEnv: 'SIMPLE_MODE_CONFIRM',
   }),
-  data_dir: text(
-    'Where the database, the master key and the admin socket live. Default: $XDG_DATA_HOME/subgate.',
-    null,
-  ),
-  master_key_file: text(
-    'The key that seals upstream credentials (0600). Default: master.key in the data directory.',
-    null,
-  ),
+  data_dir: path('Where the database, the master key and the admin socket live. Default: $XDG_DATA_HOME/subgate.'),
+  master_key_file: path('The key that seals upstream credentials (0600). Default: master.key in the data directory.'),
   master_key: text(
     'The master key itself (32 bytes in base64), instead of a file; best given by the environment.',
     null,
@@ -312,10 +322,7 @@ export const schema = z.strictObject({
     .optional(),
   admin: z
     .strictObject({
-      socket: text(
-        'Unix socket through which commands ask the daemon. Default: admin.sock in the data directory.',
-        null,
-      ),
+      socket: path('Unix socket through which commands ask the daemon. Default: admin.sock in the data directory.'),
     })
     .optional(),
 })
