@@ -1,8 +1,8 @@
 import { GatewayError } from '../domain/errors.ts'
 import type { PriceRow, Rates } from '../domain/price.ts'
 
-/** Providers of the public list that are ours, by the name that it gives them. */
-const PROVIDERS: Record<string, string> = { anthropic: 'anthropic', openai: 'openai', gemini: 'gemini' }
+/** Providers of the public list that are ours; it calls them as we do. */
+const PROVIDERS: ReadonlySet<unknown> = new Set(['anthropic', 'openai', 'gemini'])
 
 const RATE_KEYS: Record<keyof Rates, string> = {
   input: 'input_cost_per_token',
@@ -24,30 +24,26 @@ export function readLiteLlm(
   effectiveFromMs: number,
   source: string,
 ): { rows: PriceRow[]; skipped: number } {
-  const rows: PriceRow[] = []
-  let skipped = 0
-  for (const [name, entry] of Object.entries(document)) {
+  const rows = new Map<string, PriceRow>()
+  const entries = Object.entries(document)
+  for (const [name, entry] of entries) {
     const fields = entry !== null && typeof entry === 'object' ? (entry as Record<string, unknown>) : {}
-    const provider = PROVIDERS[String(fields.litellm_provider)]
+    const provider = fields.litellm_provider
+    if (typeof provider !== 'string' || !PROVIDERS.has(provider)) continue
     const base = ratesOf(name, fields, '')
-    if (provider === undefined || (base.input === null && base.output === null)) {
-      skipped++
-      continue
-    }
-    const above = Object.keys(fields).flatMap((key) => LONG_TIER.exec(key)?.[1] ?? [])[0]
-    rows.push({
-      provider,
-      model: name.replace(/^(?:anthropic|openai|gemini)\//, ''),
-      effectiveFromMs,
-      base,
-      long:
-        above === undefined
-          ? null
-          : { abovePromptTokens: Number(above) * 1000, rates: ratesOf(name, fields, `_above_${above}k_tokens`) },
-      source,
-    })
+    if (base.input === null && base.output === null) continue
+    const model = name.startsWith(`${provider}/`) ? name.slice(provider.length + 1) : name
+    const key = `${provider}/${model}`
+    // Some models are listed with and without their provider; the plain name is what is asked for.
+    if (rows.has(key) && model !== name) continue
+    const above = Object.keys(fields).flatMap((field) => LONG_TIER.exec(field)?.[1] ?? [])[0]
+    const long =
+      above === undefined
+        ? null
+        : { abovePromptTokens: Number(above) * 1000, rates: ratesOf(name, fields, `_above_${above}k_tokens`) }
+    rows.set(key, { provider, model, effectiveFromMs, base, long, source })
   }
-  return { rows, skipped }
+  return { rows: [...rows.values()], skipped: entries.length - rows.size }
 }
 
 /** True for a document in this form. */
