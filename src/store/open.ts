@@ -22,18 +22,16 @@ export async function openStore(
   role: 'daemon' | 'command',
   process: { id: string; clock: Clock; log: Logger },
 ): Promise<Store> {
-  const driver = openSqlite(databaseFile(config), role === 'daemon' ? 'thread' : 'here')
-  try {
-    await requireCurrentSchema(driver.reader)
-    return await kyselyStore(driver, {
-      clock: process.clock,
-      log: process.log,
-      processId: process.id,
-      chargeWaitMs: config.gateway.chargeWaitMs,
-      spill: role === 'daemon' ? await SpillFile.open(join(config.dataDir, 'spill.log')) : null,
-    })
-  } catch (error) {
-    await driver[Symbol.asyncDispose]()
-    throw error
-  }
+  await using opened = new AsyncDisposableStack()
+  const driver = opened.use(openSqlite(databaseFile(config), role === 'daemon' ? 'thread' : 'here'))
+  await requireCurrentSchema(driver.reader)
+  const store = await kyselyStore(driver, {
+    clock: process.clock,
+    log: process.log,
+    processId: process.id,
+    chargeWaitMs: config.gateway.chargeWaitMs,
+    spill: role === 'daemon' ? opened.use(await SpillFile.open(join(config.dataDir, 'spill.log'))) : null,
+  })
+  opened.move() // they are the store's now
+  return store
 }

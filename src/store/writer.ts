@@ -39,9 +39,10 @@ export class WriterThread implements AsyncDisposable {
     if (this.#closing) return Promise.reject(new GatewayError('unavailable', 'the store is closed'))
     const id = this.#nextId++
     const request: WriterRequest = { id, name, input: JSON.stringify(input), atMs }
+    const worker = this.#running()
     const waiting = Promise.withResolvers<unknown>()
     this.#waiting.set(id, waiting)
-    this.#running().postMessage(request)
+    worker.postMessage(request)
     return waiting.promise as Promise<WriteOutput<Name>>
   }
 
