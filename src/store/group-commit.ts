@@ -16,6 +16,7 @@ export class GroupCommit<T> {
   #waiting: Waiting<T>[] = []
   #running = 0
   #scheduled = false
+  #whenIdle: (() => void)[] = []
   readonly #lanes: number
   readonly #commit: (batch: T[]) => Promise<unknown>
   readonly #isOutage: (error: unknown) => boolean
@@ -38,6 +39,12 @@ export class GroupCommit<T> {
     })
   }
 
+  /** Resolves when everything that was added is committed or refused. */
+  async idle(): Promise<void> {
+    if (this.#waiting.length === 0 && this.#running === 0) return
+    await new Promise<void>((resolve) => this.#whenIdle.push(resolve))
+  }
+
   #schedule(): void {
     if (this.#scheduled || this.#running >= this.#lanes) return
     this.#scheduled = true
@@ -58,6 +65,7 @@ export class GroupCommit<T> {
     }
     this.#running--
     if (this.#waiting.length > 0) this.#schedule()
+    else if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 
   async #oneByOne(batch: Waiting<T>[]): Promise<void> {

@@ -30,6 +30,8 @@ export class Recorder implements AsyncDisposable {
   readonly #waiting = new Set<WaitingRecord>()
   #patience: NodeJS.Timeout | null = null
   #replayTimer: NodeJS.Timeout | null = null
+  #replaying: Promise<void> | null = null
+  #closing = false
 
   constructor(
     driver: StoreDriver,
@@ -99,15 +101,22 @@ export class Recorder implements AsyncDisposable {
     }, waiting.reject)
   }
 
-  /** Writes what is spilled into the store. If the store does not take it, nothing is lost and it is offered again soon. */
-  async replay(): Promise<void> {
+  /** Writes what is spilled into the store, one replay at a time. Rejects with `unavailable` if the store does not take it; nothing is lost then. */
+  replay(): Promise<void> {
+    this.#replaying ??= this.#replay().finally(() => {
+      this.#replaying = null
+    })
+    return this.#replaying
+  }
+
+  async #replay(): Promise<void> {
     const spill = this.#spill
     if (!spill || spill.entries.length === 0) return
     const entries = [...spill.entries]
     const results = await Promise.allSettled(entries.map((entry) => this.#commits.add(entry)))
     for (const [index, result] of results.entries()) {
       if (result.status === 'fulfilled') continue
-      if (isOutage(result.reason)) return this.#replaySoon()
+      if (isOutage(result.reason)) throw result.reason
       this.#log.error(
         { call: entries[index]?.call, err: result.reason },
         'a spilled record cannot be stored; this is all of it',
@@ -119,16 +128,25 @@ export class Recorder implements AsyncDisposable {
   }
 
   #replaySoon(): void {
+    if (this.#closing) return
     this.#replayTimer ??= setTimeout(() => {
       this.#replayTimer = null
-      void this.replay()
+      this.replay().catch((error: Error) => {
+        this.#log.debug({ reason: error.message }, 'spilled records wait on')
+        this.#replaySoon()
+      })
     }, REPLAY_EVERY_MS)
   }
 
+  /** Resolves when every record is durable or refused. What is spilled by then is replayed at the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true
     clearTimeout(this.#replayTimer ?? undefined)
+    await this.#commits.idle()
+    await this.#spills?.idle()
+    await this.#replaying?.catch(() => {})
     clearInterval(this.#patience ?? undefined)
-    await this.#spill?.close()
+    await this.#spill?.[Symbol.asyncDispose]()
   }
 }
 

@@ -1,6 +1,7 @@
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { GatewayError } from '../domain/errors.ts'
+import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import type { RecordEntry } from './queries/record.ts'
 
 /** Preallocated, so that a full disk cannot take it away. About 10,000 calls. */
@@ -15,39 +16,54 @@ const ENTRY_HEADER_BYTES = 12
  * Where call records wait while the store cannot take them: an append-only file, fsynced at each append, replayed
  * idempotently and then started over. One process at a time.
  */
-export class SpillFile {
+export class SpillFile implements AsyncDisposable {
   readonly #file: FileHandle
+  readonly #size: number
   #epoch: number
   #end: number
   #entries: RecordEntry[]
   /** Appends and clears happen one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
-  private constructor(file: FileHandle, epoch: number, end: number, entries: RecordEntry[]) {
+  private constructor(file: FileHandle, size: number, epoch: number, end: number, entries: RecordEntry[]) {
     this.#file = file
+    this.#size = size
     this.#epoch = epoch
     this.#end = end
     this.#entries = entries
   }
 
-  /** Opens or makes the file (0600). Entries of an earlier run wait in `entries`; a torn last entry was never promised and is dropped. */
-  static async open(path: string): Promise<SpillFile> {
-    const file = await open(path, 'a+', 0o600).then(async (created) => {
-      await created.close()
-      return open(path, 'r+')
-    })
-    const bytes = Buffer.alloc(SPILL_BYTES)
-    const { bytesRead } = await file.read(bytes, 0, SPILL_BYTES, 0)
-    if (bytesRead < SPILL_BYTES) {
-      await file.write(bytes.subarray(bytesRead), 0, SPILL_BYTES - bytesRead, bytesRead)
-      await file.sync()
+  /**
+   * Opens or makes the file (0600). Entries of an earlier run wait in `entries`; a torn last entry was never promised and
+   * is dropped. Throws `unavailable` with the remedy if it cannot be had, or is something else.
+   */
+  static async open(path: string, size = SPILL_BYTES): Promise<SpillFile> {
+    await using opened = new AsyncDisposableStack()
+    try {
+      const file = opened.use(await open(path, constants.O_RDWR | constants.O_CREAT, 0o600))
+      const bytes = Buffer.alloc(size)
+      const bytesRead = await readAll(file, bytes)
+      if (bytesRead < size) {
+        await writeAll(file, bytes.subarray(bytesRead), bytesRead)
+        await file.sync()
+      }
+      const isOurs = bytes.toString('latin1', 0, MAGIC.length) === MAGIC
+      if (!isOurs && bytes.some((byte) => byte !== 0)) {
+        throw new GatewayError('unavailable', `${path} is damaged, or is no spill file`, {
+          hint: 'It may hold charges that are not stored yet: keep a copy of it, then move it away.',
+        })
+      }
+      const epoch = isOurs ? bytes.readUInt32LE(MAGIC.length) : 0
+      const { entries, end } = isOurs ? readEntries(bytes, epoch) : { entries: [], end: HEADER_BYTES }
+      const spill = new SpillFile(file, size, epoch, end, entries)
+      if (!isOurs) await spill.#startOver()
+      opened.move()
+      return spill
+    } catch (error) {
+      if (isGatewayError(error)) throw error
+      const hint = `It takes ${size / 2 ** 20} MiB of disk, which must be there and writable before calls are served.`
+      throw new GatewayError('unavailable', `the spill file cannot be opened: ${(error as Error).message}`, { hint })
     }
-    const known = bytes.toString('latin1', 0, MAGIC.length) === MAGIC
-    const epoch = known ? bytes.readUInt32LE(MAGIC.length) : 0
-    const { entries, end } = known ? readEntries(bytes, epoch) : { entries: [], end: HEADER_BYTES }
-    const spill = new SpillFile(file, epoch, end, entries)
-    if (!known) await spill.#startOver()
-    return spill
   }
 
   /** What has not been replayed yet, oldest first. */
@@ -55,13 +71,16 @@ export class SpillFile {
     return this.#entries
   }
 
-  /** Resolves once the entries are on disk. Throws `unavailable` if they do not fit or cannot be written; none of them counts then. */
+  /** Resolves once the entries are on disk. Throws `unavailable` if they do not fit or cannot be written. */
   append(entries: RecordEntry[]): Promise<void> {
     return this.#inTurn(async () => {
       const bytes = Buffer.concat(entries.map((entry) => encode(entry, this.#epoch)))
-      if (this.#end + bytes.length > SPILL_BYTES) throw new GatewayError('unavailable', 'the spill file is full')
+      const room = this.#size - this.#end
+      if (bytes.length > room) throw new GatewayError('unavailable', 'the spill file is full')
       try {
-        await this.#file.write(bytes, 0, bytes.length, this.#end)
+        // The end is written as well: behind it may lie what an append left that failed half-way.
+        const withEnd = Buffer.concat([bytes, Buffer.alloc(ENTRY_HEADER_BYTES)]).subarray(0, room)
+        await writeAll(this.#file, withEnd, this.#end)
         await this.#file.datasync()
       } catch (error) {
         throw new GatewayError('unavailable', `the spill file cannot be written: ${(error as Error).message}`)
@@ -85,7 +104,7 @@ export class SpillFile {
     const header = Buffer.alloc(HEADER_BYTES)
     header.write(MAGIC, 'latin1')
     header.writeUInt32LE(this.#epoch, MAGIC.length)
-    await this.#file.write(header, 0, HEADER_BYTES, 0)
+    await writeAll(this.#file, header, 0)
     await this.#file.datasync()
     this.#end = HEADER_BYTES
     this.#entries = []
@@ -97,8 +116,25 @@ export class SpillFile {
     return turn
   }
 
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#last
     await this.#file.close()
+  }
+}
+
+/** Reads from the beginning as much as there is and fits. */
+async function readAll(file: FileHandle, bytes: Buffer): Promise<number> {
+  for (let done = 0; ; ) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, done)
+    if (bytesRead === 0) return done
+    done += bytesRead
+  }
+}
+
+/** A write may take less than it is given, for one when the disk is nearly full. */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
   }
 }
 
