@@ -196,7 +196,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('effective_from_ms', 'bigint', (c) => c.notNull())
     .addColumn('price', 'text', (c) => c.notNull())
     .addColumn('source', 'text', (c) => c.notNull())
-    .addColumn('set_at_ms', 'bigint', (c) => c.notNull())
     .addPrimaryKeyConstraint('prices_pk', ['provider', 'model', 'effective_from_ms'])
     .execute()
 

@@ -38,6 +38,11 @@ const BUCKETS = Array.from({ length: HISTOGRAM_BUCKETS }, (_, bucket) => bucket)
 export const DURATION_COLUMNS = BUCKETS.map((bucket) => `duration_${bucket}` as const)
 export const FIRST_TOKEN_COLUMNS = BUCKETS.map((bucket) => `first_token_${bucket}` as const)
 
+/** PostgreSQL stores no NUL in a text, and clients and upstreams may put one into any of theirs. */
+function storable<Text extends string | null>(text: Text): Text | string {
+  return text?.includes('\0') ? text.replaceAll('\0', '\ufffd') : text
+}
+
 /** One call as its usage row. */
 export function toUsageRow(call: CallRecord): UsageTable {
   return {
@@ -50,14 +55,14 @@ export function toUsageRow(call: CallRecord): UsageTable {
     account_id: call.accountId,
     provider: call.provider,
     protocol: call.protocol,
-    requested_model: call.requestedModel,
-    upstream_model: call.upstreamModel,
-    reported_model: call.reportedModel,
+    requested_model: storable(call.requestedModel),
+    upstream_model: storable(call.upstreamModel),
+    reported_model: storable(call.reportedModel),
     stream: call.stream ? 1 : 0,
     outcome: call.outcome,
     status: call.status,
-    error: call.error,
-    stop_reason: call.stopReason,
+    error: storable(call.error),
+    stop_reason: storable(call.stopReason),
     input_tokens: call.usage.inputTokens,
     cache_write_5m_tokens: call.usage.cacheWrite5mTokens,
     cache_write_1h_tokens: call.usage.cacheWrite1hTokens,
@@ -76,9 +81,9 @@ export function toUsageRow(call: CallRecord): UsageTable {
     first_token_ms: call.firstTokenMs,
     duration_ms: call.durationMs,
     attempts: JSON.stringify(call.attempts),
-    upstream_request_id: call.upstreamRequestId,
-    client_ip: call.clientIp,
-    user_agent: call.userAgent,
+    upstream_request_id: storable(call.upstreamRequestId),
+    client_ip: storable(call.clientIp),
+    user_agent: storable(call.userAgent),
   }
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { CallRecord } from '../domain/call.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
@@ -7,7 +8,7 @@ import { findAccount, listAccounts } from './queries/accounts.ts'
 import { lastAudits, readRevision } from './queries/changes.ts'
 import { findGroup, listGroups, listMembers } from './queries/groups.ts'
 import { callerOf, findKey, listKeys } from './queries/keys.ts'
-import { listLedger, readStanding } from './queries/ledger.ts'
+import { lastLedger, listLedger, readStanding } from './queries/ledger.ts'
 import { listPrices } from './queries/prices.ts'
 import { getSecret } from './queries/secrets.ts'
 import { listCalls, reportUsage, showCall, tailCalls } from './queries/usage.ts'
@@ -88,11 +89,12 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
       tail: (input) => tailCalls(reader, input),
       list: (input) => listCalls(reader, input),
       report: (input) => reportUsage(reader, input),
-      prune: (input) => write('usage.prune', input),
+      prune: (input) => prune((soFar) => write('usage.pruneSlice', { ...input, prunedSoFar: soFar })),
       verify: () => verifyUsage(reader),
     },
     ledger: {
       list: (page) => listLedger(reader, page),
+      last: (input) => lastLedger(reader, input),
       standing: (input) => readStanding(reader, input),
     },
     prices: {
@@ -107,8 +109,21 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
     onRevision: (listener) => driver.onRevision(listener),
     ping: async () => void (await readRevision(reader)),
     async [Symbol.asyncDispose]() {
+      await journal.idle()
       await recorder[Symbol.asyncDispose]()
       await driver[Symbol.asyncDispose]()
     },
+  }
+}
+
+/** Between two slices, for whoever waits for the lock of a database: SQLite's waiters look again after 25 ms, then 50. */
+const PRUNE_PAUSE_MS = 50
+
+async function prune(nextSlice: (soFar: number) => Promise<{ rows: number; done: boolean }>): Promise<number> {
+  for (let pruned = 0; ; ) {
+    const { rows, done } = await nextSlice(pruned)
+    pruned += rows
+    if (done) return pruned
+    await setTimeout(PRUNE_PAUSE_MS)
   }
 }

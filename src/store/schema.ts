@@ -176,7 +176,7 @@ export interface LedgerTable {
   id: string
   user_id: string
   at_ms: number
-  /** charge | credit | adjust: a charge is negative. */
+  /** charge | credit: a charge is negative. */
   kind: string
   amount_nano_usd: number
   balance_after_nano_usd: number
@@ -200,7 +200,6 @@ export interface PricesTable {
   /** JSON of a PriceRow. */
   price: string
   source: string
-  set_at_ms: number
 }
 
 export interface AuditLogTable {

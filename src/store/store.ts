@@ -8,11 +8,11 @@ import type { User, UserRole, UserStatus } from '../domain/user.ts'
 
 /**
  * What outlives the process. Reads, and named write operations (plain data in, plain data out), each one transaction.
- * Every method may throw `unavailable` (the database is locked, full, broken or gone). Operators' writes also leave an
- * audit row and a change in the revision feed.
+ * Every method may throw `unavailable` (the database is locked, full, broken or gone), and writes that name something by
+ * an id that is not there throw `not_found`. Operators' writes also leave an audit row and a change in the revision feed.
  *
- * `find(ref)` takes an id, a unique prefix of one, or a unique name or e-mail; it throws `not_found`, or `conflict`
- * when several fit.
+ * `find(ref)` takes an id, a unique name or e-mail, or a unique prefix of an id that goes beyond its kind (`usr_`); it
+ * throws `not_found`, or `conflict` when several fit.
  */
 export interface Store extends AsyncDisposable {
   users: UserStore
@@ -27,7 +27,10 @@ export interface Store extends AsyncDisposable {
     last(count: number): Promise<AuditEntry[]>
   }
   secrets: SecretStore
-  /** Calls back within 250 ms of a change by any process, with what changed; `null` = anything may have. Returns the way to stop. */
+  /**
+   * Calls back within a second of a change by any process, with what changed; `null` = anything may have, as after an
+   * outage. Returns the way to stop.
+   */
   onRevision(listener: (changes: Change[] | null) => void): () => void
   /** Resolves if the store answers. */
   ping(): Promise<void>
@@ -50,10 +53,11 @@ export interface Change {
 export interface UserStore {
   find(ref: string): Promise<User>
   list(page: Page): Promise<User[]>
-  /** Throws `conflict` if the e-mail is taken. A starting balance becomes a ledger entry. */
+  /** Throws `invalid_request` if the e-mail is none, `conflict` if it is taken. A starting balance becomes a ledger entry. */
   add(input: AddUser): Promise<User>
+  /** Throws as `add` does. */
   set(input: { id: string; changes: UserChanges; by: Actor }): Promise<User>
-  /** Moves the balance by a ledger entry; a negative amount takes away. */
+  /** Moves the balance by a ledger entry; a negative amount takes away. Throws `invalid_request` beyond ±$9 million. */
   credit(input: { id: string; amountNanoUsd: number; note: string | null; by: Actor }): Promise<User>
 }
 
@@ -81,6 +85,7 @@ export interface KeyStore {
   callerOf(hash: string): Promise<StoredCaller | null>
   /** Throws `conflict` if the key is already known, and `forbidden` if the group is exclusive and the user not attached. */
   add(input: AddKey): Promise<ApiKey>
+  /** Throws as `add` does. */
   set(input: { id: string; changes: KeyChanges; by: Actor }): Promise<ApiKey>
 }
 
@@ -107,8 +112,10 @@ export interface GroupStore {
   find(ref: string): Promise<Group>
   list(): Promise<Group[]>
   members(id: string): Promise<GroupMember[]>
+  /** Throws `conflict` if the name is taken. */
   add(input: AddGroup): Promise<Group>
   set(input: { id: string; changes: Partial<Omit<AddGroup, 'by' | 'accountIds'>>; by: Actor }): Promise<Group>
+  /** Attaching what is attached changes a user's multiplier at most; detaching what is not changes nothing. */
   attachAccount(input: { id: string; accountId: string; by: Actor }): Promise<void>
   detachAccount(input: { id: string; accountId: string; by: Actor }): Promise<void>
   attachUser(input: { id: string; userId: string; multiplierMicro: number | null; by: Actor }): Promise<void>
@@ -138,7 +145,7 @@ export interface AccountStore {
   set(input: { id: string; changes: AccountChanges; by: Actor }): Promise<StoredAccount>
   /** Usage rows keep the removed account's id. */
   remove(input: { id: string; by: Actor }): Promise<void>
-  /** Written by the gateway: puts the account out of service for a time (null: back in), or disables it. */
+  /** Written by the gateway: puts the account out of service for a time (null: back in), or disables it. Not on the audit log. */
   rest(input: { id: string; rest: Rest | null; disabledReason: string | null }): Promise<void>
 }
 
@@ -171,7 +178,8 @@ export interface UsageStore {
   /**
    * Writes a call's usage, its debit and its roll-ups in one transaction, together with all calls that end while the
    * last one commits. Idempotent by call id. Resolves once it is durable: committed, or after `chargeWaitMs` spilled
-   * to a file that is replayed when the store is back. Rejects with `unavailable` if neither worked: the record is lost.
+   * to a file that is replayed when the store is back. Rejects with `unavailable` if neither worked, and with what is
+   * wrong with it if the store cannot take this record: it is lost then.
    */
   record(record: CallRecord, journaled: boolean): Promise<Recorded>
   /** Notes a call that is still running, so that a killed process leaves a trace of it. Written by the way; never rejects. */
@@ -184,8 +192,9 @@ export interface UsageStore {
   tail(filter: UsageFilter & TailPosition): Promise<StoredCall[]>
   /** By call id, oldest first. */
   list(filter: UsageFilter & Page): Promise<StoredCall[]>
+  /** From roll-ups: a time inside a quarter of an hour counts as its beginning. Throws `internal` if a sum is beyond 2^53. */
   report(input: { filter: UsageFilter; by: ReportDimension }): Promise<ReportRow[]>
-  /** Deletes rows of calls admitted before a time; a closing row per roll-up cell keeps the proof. Returns how many. */
+  /** Deletes rows of calls admitted before a time, some thousands in a transaction; a closing row per roll-up cell keeps the proof. Returns how many. */
   prune(input: { beforeMs: number; by: Actor }): Promise<number>
   /** Ledger = balances = usage = roll-ups, in one consistent view. */
   verify(): Promise<Verification>
@@ -237,13 +246,11 @@ export interface Verification {
   ledgerEntries: number
 }
 
-export const LEDGER_KINDS = ['charge', 'credit', 'adjust'] as const
-
 export interface LedgerEntry {
   id: string
   userId: string
   atMs: number
-  kind: (typeof LEDGER_KINDS)[number]
+  kind: 'charge' | 'credit'
   amountNanoUsd: number
   balanceAfterNanoUsd: number
   callId: string | null
@@ -252,7 +259,10 @@ export interface LedgerEntry {
 }
 
 export interface LedgerStore {
+  /** By time, oldest first. */
   list(page: Page & { userId: string }): Promise<LedgerEntry[]>
+  /** The newest so many, oldest first. */
+  last(input: { userId: string; count: number }): Promise<LedgerEntry[]>
   /** In one view: a user's balance, what a key has spent in its life (by what calls cost, or by what was charged), and which of the named calls are in both. */
   standing(input: { userId: string; keyId: string; spending: 'cost' | 'charged'; callIds: string[] }): Promise<Standing>
 }

@@ -32,7 +32,7 @@ function writeOperations() {
     'usage.record': recordCalls(),
     'usage.journal': usage.journalCalls,
     'usage.closeInterrupted': usage.closeInterrupted,
-    'usage.prune': usage.pruneUsage,
+    'usage.pruneSlice': usage.pruneSlice,
     'prices.set': setPrices,
     'secrets.putIfAbsent': putSecretIfAbsent,
   } satisfies Record<string, (trx: Trx, input: never, atMs: number) => Promise<unknown>>

@@ -3,15 +3,17 @@ import type { Account } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import type { AccountsTable } from '../schema.ts'
 import type { AccountStore, AddAccount, StoredAccount } from '../store.ts'
+import { attachToGroup } from './attach.ts'
 import { announce, announceBy } from './changes.ts'
-import { type Db, fromJson, given, resolveRef, type Trx } from './db.ts'
+import { type Db, fromJson, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
 
 export async function findAccount(db: Db, ref: string): Promise<StoredAccount> {
   return getAccount(db, await resolveRef(db, 'accounts', ref))
 }
 
 async function getAccount(db: Db, id: string): Promise<StoredAccount> {
-  const row = await db.selectFrom('accounts').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+  const row = await db.selectFrom('accounts').selectAll().where('id', '=', id).executeTakeFirst()
+  if (!row) throw notFound('accounts', id)
   const groups = await db.selectFrom('group_accounts').select('group_id').where('account_id', '=', id).execute()
   return toAccount(
     row,
@@ -54,7 +56,7 @@ export async function addAccount(trx: Trx, input: AddAccount, atMs: number): Pro
       created_at_ms: atMs,
     })
     .execute()
-  await attachTo(trx, input.id, input.groupIds)
+  for (const groupId of input.groupIds) await attachToGroup(trx, groupId, input.id)
   const { by, id, sealedCredentials: _, headers, ...detail } = input
   await announceBy(trx, atMs, {
     by,
@@ -71,6 +73,7 @@ export async function setAccount(
   atMs: number,
 ): Promise<StoredAccount> {
   const { id, changes, by } = input
+  await requireRow(trx, 'accounts', id)
   if (changes.name !== undefined) await requireFreeName(trx, changes.name, id)
   const columns = given({
     name: changes.name,
@@ -91,7 +94,7 @@ export async function setAccount(
   if (Object.keys(columns).length > 0) await trx.updateTable('accounts').set(columns).where('id', '=', id).execute()
   if (changes.groupIds !== undefined) {
     await trx.deleteFrom('group_accounts').where('account_id', '=', id).execute()
-    await attachTo(trx, id, changes.groupIds)
+    for (const groupId of changes.groupIds) await attachToGroup(trx, groupId, id)
   }
   const { sealedCredentials, headers, ...rest } = changes
   await announceBy(trx, atMs, {
@@ -124,6 +127,7 @@ export async function removeAccount(
 }
 
 export async function restAccount(trx: Trx, input: Parameters<AccountStore['rest']>[0]): Promise<void> {
+  await requireRow(trx, 'accounts', input.id)
   await trx
     .updateTable('accounts')
     .set({
@@ -133,12 +137,6 @@ export async function restAccount(trx: Trx, input: Parameters<AccountStore['rest
     .where('id', '=', input.id)
     .execute()
   await announce(trx, { kind: 'account', subject: input.id })
-}
-
-async function attachTo(trx: Trx, accountId: string, groupIds: string[]): Promise<void> {
-  for (const groupId of groupIds) {
-    await trx.insertInto('group_accounts').values({ group_id: groupId, account_id: accountId }).execute()
-  }
 }
 
 async function requireFreeName(trx: Trx, name: string, exceptId?: string): Promise<void> {

@@ -11,34 +11,63 @@ type Referable = 'users' | 'api_keys' | 'groups' | 'accounts'
 
 const NOUN: Record<Referable, string> = { users: 'user', api_keys: 'key', groups: 'group', accounts: 'account' }
 
+/** `usr_`, `key_` …: what all ids of a kind begin with names none of them. */
+const ID_KIND_CHARACTERS = 4
+
+/** Ids that are named when a reference fits several. */
+const NAMED_MAX = 3
+
 /**
  * The id of the row that `ref` means: an id, else a unique name (e-mail for users), else a unique prefix of an id.
  * Throws `not_found`, or `conflict` when several fit.
  */
 export async function resolveRef(db: Db, table: Referable, ref: string): Promise<string> {
-  const dynamic = db.dynamic
-  const nameColumn = table === 'users' ? 'email' : 'name'
-  const name = table === 'users' ? ref.toLowerCase() : ref
-  const candidates = (where: 'id' | 'name' | 'prefix') => {
-    const query = db.selectFrom(table).select('id').limit(3)
-    if (where === 'id') return query.where('id', '=', ref).execute()
-    if (where === 'name') return query.where(dynamic.ref(nameColumn), '=', name).execute()
-    return query.where((e) => e(e.fn('substr', ['id', e.val(1), e.val(ref.length)]), '=', ref)).execute()
-  }
-  for (const where of ['id', 'name', 'prefix'] as const) {
-    const found = await candidates(where)
-    if (found.length === 1) return (found[0] as { id: string }).id
-    if (found.length > 1) {
-      const ids = found.map((row) => row.id).join(', ')
-      throw new GatewayError(
-        'conflict',
-        `'${ref}' fits several ${NOUN[table]}s: ${ids}${found.length === 3 ? ', …' : ''}`,
-      )
+  const candidates = db
+    .selectFrom(table)
+    .select('id')
+    .orderBy('id')
+    .limit(NAMED_MAX + 1)
+  const nameColumn = db.dynamic.ref(table === 'users' ? 'email' : 'name')
+  const ways = [
+    candidates.where('id', '=', ref),
+    candidates.where(nameColumn, '=', table === 'users' ? ref.toLowerCase() : ref),
+    candidates.where((e) => e(e.fn('substr', ['id', e.lit(1), e.lit(ref.length)]), '=', ref)),
+  ]
+  for (const way of ref.length > ID_KIND_CHARACTERS ? ways : ways.slice(0, 2)) {
+    const ids = (await way.execute()).map((row) => row.id)
+    if (ids.length === 1) return ids[0] as string
+    if (ids.length > 1) {
+      const named = [...ids.slice(0, NAMED_MAX), ...(ids.length > NAMED_MAX ? ['…'] : [])].join(', ')
+      throw new GatewayError('conflict', `'${ref}' fits several ${NOUN[table]}s: ${named}`)
     }
   }
-  throw new GatewayError('not_found', `there is no ${NOUN[table]} '${ref}'`, {
+  throw notFound(table, ref)
+}
+
+/** What to throw for a row that is not there. */
+export function notFound(table: Referable, ref: string): GatewayError {
+  return new GatewayError('not_found', `there is no ${NOUN[table]} '${ref}'`, {
     hint: `subgate ${NOUN[table]} list shows them all.`,
   })
+}
+
+/** Throws `not_found` unless there is a row with this id. */
+export async function requireRow(db: Db, table: Referable, id: string): Promise<void> {
+  const row = await db.selectFrom(table).select('id').where('id', '=', id).executeTakeFirst()
+  if (!row) throw notFound(table, id)
+}
+
+/** Ids in one statement at most: SQLite takes 32,766 parameters, PostgreSQL 65,535. */
+const IDS_MAX = 10_000
+
+/** Asks for any number of ids, so many at a time, and gives the answers together. */
+export async function inSlices<Id, Row>(
+  ids: readonly Id[],
+  ask: (slice: readonly Id[]) => Promise<Row[]>,
+): Promise<Row[]> {
+  const rows: Row[] = []
+  for (let start = 0; start < ids.length; start += IDS_MAX) rows.push(...(await ask(ids.slice(start, start + IDS_MAX))))
+  return rows
 }
 
 /** JSON text of a column that only we write. */

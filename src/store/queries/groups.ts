@@ -4,15 +4,18 @@ import type { Group, GroupMember } from '../../domain/group.ts'
 import { newId } from '../../lib/id.ts'
 import type { GroupsTable } from '../schema.ts'
 import type { AddGroup, GroupStore } from '../store.ts'
+import { attachToGroup } from './attach.ts'
 import { announceBy } from './changes.ts'
-import { type Db, given, resolveRef, type Trx } from './db.ts'
+import { type Db, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
 
 export async function findGroup(db: Db, ref: string): Promise<Group> {
   return getGroup(db, await resolveRef(db, 'groups', ref))
 }
 
 export async function getGroup(db: Db, id: string): Promise<Group> {
-  return toGroup(await db.selectFrom('groups').selectAll().where('id', '=', id).executeTakeFirstOrThrow())
+  const row = await db.selectFrom('groups').selectAll().where('id', '=', id).executeTakeFirst()
+  if (!row) throw notFound('groups', id)
+  return toGroup(row)
 }
 
 export async function listGroups(db: Db): Promise<Group[]> {
@@ -43,9 +46,7 @@ export async function addGroup(trx: Trx, input: AddGroup, atMs: number): Promise
       created_at_ms: atMs,
     })
     .execute()
-  for (const accountId of input.accountIds) {
-    await trx.insertInto('group_accounts').values({ group_id: id, account_id: accountId }).execute()
-  }
+  for (const accountId of input.accountIds) await attachToGroup(trx, id, accountId)
   const { by, ...detail } = input
   await announceBy(trx, atMs, { by, action: 'group.add', change: { kind: 'group', subject: id }, detail })
   return getGroup(trx, id)
@@ -70,11 +71,7 @@ export async function attachAccount(
   input: Parameters<GroupStore['attachAccount']>[0],
   atMs: number,
 ): Promise<void> {
-  await trx
-    .insertInto('group_accounts')
-    .values({ group_id: input.id, account_id: input.accountId })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+  await attachToGroup(trx, input.id, input.accountId)
   await announceAttachment(trx, atMs, 'group.attach', input)
 }
 
@@ -83,6 +80,7 @@ export async function detachAccount(
   input: Parameters<GroupStore['detachAccount']>[0],
   atMs: number,
 ): Promise<void> {
+  await requireRow(trx, 'groups', input.id)
   await trx
     .deleteFrom('group_accounts')
     .where('group_id', '=', input.id)
@@ -96,6 +94,8 @@ export async function attachUser(
   input: Parameters<GroupStore['attachUser']>[0],
   atMs: number,
 ): Promise<void> {
+  await requireRow(trx, 'groups', input.id)
+  await requireRow(trx, 'users', input.userId)
   await trx
     .insertInto('group_users')
     .values({ group_id: input.id, user_id: input.userId, multiplier_micro: input.multiplierMicro })
@@ -111,6 +111,7 @@ export async function detachUser(
   input: Parameters<GroupStore['detachUser']>[0],
   atMs: number,
 ): Promise<void> {
+  await requireRow(trx, 'groups', input.id)
   await trx.deleteFrom('group_users').where('group_id', '=', input.id).where('user_id', '=', input.userId).execute()
   await announceAttachment(trx, atMs, 'group.detach', input)
 }

@@ -5,7 +5,7 @@ import { newId } from '../../lib/id.ts'
 import type { ApiKeysTable } from '../schema.ts'
 import type { AddKey, KeyStore, StoredCaller } from '../store.ts'
 import { announceBy } from './changes.ts'
-import { type Db, fromJson, given, resolveRef, type Trx } from './db.ts'
+import { type Db, fromJson, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
 import { getGroup } from './groups.ts'
 import { getUser } from './users.ts'
 
@@ -14,7 +14,9 @@ export async function findKey(db: Db, ref: string): Promise<ApiKey> {
 }
 
 async function getKey(db: Db, id: string): Promise<ApiKey> {
-  return toApiKey(await db.selectFrom('api_keys').selectAll().where('id', '=', id).executeTakeFirstOrThrow())
+  const row = await db.selectFrom('api_keys').selectAll().where('id', '=', id).executeTakeFirst()
+  if (!row) throw notFound('api_keys', id)
+  return toApiKey(row)
 }
 
 export async function listKeys(db: Db, page: Parameters<KeyStore['list']>[0]): Promise<ApiKey[]> {
@@ -49,6 +51,7 @@ export async function callerOf(db: Db, hash: string): Promise<StoredCaller | nul
 export async function addKey(trx: Trx, input: AddKey, atMs: number): Promise<ApiKey> {
   const id = newId('key')
   await requireUnknownHash(trx, input.hash)
+  await requireRow(trx, 'users', input.userId)
   await requireUsableGroup(trx, input.groupId, input.userId)
   await trx
     .insertInto('api_keys')

@@ -16,7 +16,7 @@ export async function listPrices(db: Db): Promise<PriceRow[]> {
 
 export async function setPrices(trx: Trx, input: Parameters<PriceStore['set']>[0], atMs: number): Promise<void> {
   for (const { provider, model, effectiveFromMs, source, base, long } of input.rows) {
-    const value = { price: JSON.stringify({ base, long }), source, set_at_ms: atMs }
+    const value = { price: JSON.stringify({ base, long }), source }
     await trx
       .insertInto('prices')
       .values({ provider, model, effective_from_ms: effectiveFromMs, ...value })

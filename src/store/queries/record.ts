@@ -11,7 +11,7 @@ import {
   USAGE_COLUMNS,
 } from '../columns.ts'
 import type { Database, LedgerTable, UsageTable } from '../schema.ts'
-import type { Trx } from './db.ts'
+import { type Db, inSlices, type Trx } from './db.ts'
 import { rowsStatement } from './statement.ts'
 
 /** One call on its way into the store. */
@@ -41,9 +41,18 @@ export function recordCalls(): (trx: Trx, batch: readonly RecordEntry[]) => Prom
     const fresh = rows.filter((_, index) => inserted[index])
     await charge(trx, statements, fresh)
     await rollUp(trx, statements, cellIds, fresh)
-    const journaled = batch.filter((entry) => entry.journaled).map((entry) => entry.call.id)
-    if (journaled.length > 0) await trx.deleteFrom('running_calls').where('id', 'in', journaled).execute()
+    const journaled = batch.filter((entry) => entry.journaled)
+    await statements.deleteTraces(
+      trx,
+      journaled.map((entry) => [entry.call.id]),
+    )
   }
+}
+
+/** Which of these calls are recorded. */
+export async function recordedOf(db: Db, callIds: readonly string[]): Promise<string[]> {
+  const rows = await inSlices(callIds, (ids) => db.selectFrom('usage').select('id').where('id', 'in', ids).execute())
+  return rows.map((row) => row.id)
 }
 
 type Statements = ReturnType<typeof recordStatements>
@@ -90,6 +99,16 @@ function recordStatements() {
           ),
       'cell_id',
     ),
+    deleteTraces: rowsStatement(
+      ['id'],
+      (db, rows: Pick<Database['running_calls'], 'id'>[]) =>
+        db.deleteFrom('running_calls').where(
+          'id',
+          'in',
+          rows.map((row) => row.id),
+        ),
+      'id',
+    ),
   }
 }
 
@@ -111,6 +130,7 @@ async function charge(trx: Trx, statements: Statements, fresh: UsageTable[]): Pr
   const byUser = Map.groupBy(charged, (row) => row.user_id)
   const debits = Array.from(byUser, ([userId, calls]) => {
     const amount = calls.reduce((sum, row) => sum + row.charged_nano_usd, 0)
+    requireExact([amount])
     return sql`(${userId}, cast(${amount} as bigint))`
   })
   // VALUES names its columns column1, column2 … on SQLite and PostgreSQL alike.
@@ -119,6 +139,7 @@ async function charge(trx: Trx, statements: Statements, fresh: UsageTable[]): Pr
     from (values ${sql.join(debits)}) as debit
     where users.id = debit.column1 returning users.id, users.balance_nano_usd`.execute(trx)
   if (after.length < byUser.size) throw new Error('a call is charged to a user who does not exist')
+  requireExact(after.map((user) => user.balance_nano_usd))
   const entries = after.flatMap(({ id: userId, balance_nano_usd: last }) => {
     const calls = byUser.get(userId) ?? []
     let balance = calls.reduce((sum, row) => sum + row.charged_nano_usd, last)
@@ -153,15 +174,24 @@ async function rollUp(
   for (const [identity, { cell, counters }] of cells) {
     const id = known.get(identity) ?? (await cellId(trx, statements, cell))
     known.set(identity, id)
+    requireExact(counters)
     additions.push([id, ...counters])
   }
   await statements.addToRollUps(trx, additions)
 }
 
-/** The id of a cell, which is made if it is not there: the period's number and 32 random bits, so that the cells of one time lie together. */
+/** Numbers that have grown past 2^53 are not written: those of a batch may still be stored one by one. */
+function requireExact(numbers: readonly number[]): void {
+  if (!numbers.every(Number.isSafeInteger)) throw new Error('amounts add up to more than a number can say exactly')
+}
+
+/**
+ * The id of a cell, which is made if it is not there: the period's number and 30 random bits, so that the cells of one
+ * time lie together, and so few that ids stay below 2^53 until the year 2200.
+ */
 async function cellId(trx: Trx, statements: Statements, cell: (string | number)[]): Promise<number> {
   for (;;) {
-    const id = (Number(cell[0]) / ROLL_UP_MS) * 2 ** 32 + randomInt(2 ** 32)
+    const id = (Number(cell[0]) / ROLL_UP_MS) * 2 ** 30 + randomInt(2 ** 30)
     const [made] = await statements.insertCells(trx, [[id, ...cell]])
     if (made) return id
     const wanted = CELL_COLUMNS.map((column, index) => sql`${sql.ref(column)} = ${cell[index]}`)

@@ -65,6 +65,6 @@ export function rowsStatement<Row extends object>(
       start += size
     }
     const keyColumn = columns.indexOf(key)
-    return rows.map((row) => changed.has(row[keyColumn]))
+    return rows.map((row) => changed.delete(row[keyColumn])) // a row that came twice was written once
   }
 }

@@ -16,10 +16,11 @@ import type { CellColumns, SumColumns } from '../schema.ts'
 import type { Page, ReportDimension, ReportRow, StoredCall, TailPosition, UsageFilter, UsageStore } from '../store.ts'
 import { audit } from './changes.ts'
 import type { Db, Trx } from './db.ts'
-import { type RecordEntry, recordCalls } from './record.ts'
+import { type RecordEntry, recordCalls, recordedOf } from './record.ts'
+import { asText, exactNumber } from './sums.ts'
 
-/** The setting that remembers up to where usage rows were pruned (unix ms). */
-export const PRUNED_BEFORE = 'usage_pruned_before_ms'
+/** The setting that remembers up to where usage rows were pruned. */
+const PRUNED_BEFORE = 'usage_pruned_before_ms'
 
 export async function showCall(db: Db, callId: string): Promise<StoredCall> {
   const row = await db.selectFrom('usage').selectAll().where('id', '=', callId).executeTakeFirst()
@@ -48,7 +49,8 @@ export async function tailCalls(db: Db, input: UsageFilter & TailPosition): Prom
   }
   const { endedAtMs, id } = input.after
   const rows = await query
-    .where((e) => e.or([e('ended_at_ms', '>', endedAtMs), e.and([e('ended_at_ms', '=', endedAtMs), e('id', '>', id)])]))
+    .where('ended_at_ms', '>=', endedAtMs) // by the index
+    .where((e) => e.or([e('ended_at_ms', '>', endedAtMs), e('id', '>', id)]))
     .orderBy('ended_at_ms')
     .orderBy('id')
     .limit(input.limit)
@@ -60,13 +62,25 @@ function filtered(db: Db, filter: UsageFilter) {
   return db
     .selectFrom('usage')
     .selectAll()
-    .$if(filter.fromMs !== undefined, (query) => query.where('id', '>=', callIdPrefix(filter.fromMs as number)))
-    .$if(filter.toMs !== undefined, (query) => query.where('id', '<', callIdPrefix(filter.toMs as number)))
+    .$if(filter.fromMs !== undefined, (query) => query.where(admittedFrom(filter.fromMs as number)))
+    .$if(filter.toMs !== undefined, (query) => query.where(admittedBefore(filter.toMs as number)))
     .$if(filter.userId !== undefined, (query) => query.where('user_id', '=', filter.userId as string))
     .$if(filter.keyId !== undefined, (query) => query.where('key_id', '=', filter.keyId as string))
     .$if(filter.groupId !== undefined, (query) => query.where('group_id', '=', filter.groupId as string))
     .$if(filter.accountId !== undefined, (query) => query.where('account_id', '=', filter.accountId as string))
     .$if(filter.model !== undefined, (query) => query.where('upstream_model', '=', filter.model as string))
+}
+
+/** No call waits longer than this between its arrival, which its id tells, and its admission. */
+const WAIT_MAX_MS = 3_600_000
+
+/** Conditions on the time of admission that are answered by the range of ids. */
+function admittedFrom(ms: number) {
+  return sql<boolean>`id >= ${callIdPrefix(Math.max(0, ms - WAIT_MAX_MS))} and at_ms >= ${ms}`
+}
+
+function admittedBefore(ms: number) {
+  return sql<boolean>`id < ${callIdPrefix(ms)} and at_ms < ${ms}`
 }
 
 const DIMENSION_COLUMN: Record<ReportDimension, keyof CellColumns> = {
@@ -125,26 +139,45 @@ export async function reportUsage(db: Db, input: Parameters<UsageStore['report']
   })
 }
 
-/** Sums travel as text: SQLite's driver loses digits above 2^53, and PostgreSQL returns sums as text anyway. */
-function asText(sum: Parameters<typeof sql>[1] & object) {
-  return sql<string>`cast(${sum} as text)`
+/** Rows that one transaction prunes, so that charges never wait long for it: a tenth of a second. */
+const PRUNED_AT_A_TIME = 5000
+
+/** Prunes the next slice of rows; the last one puts it all on record. */
+export async function pruneSlice(
+  trx: Trx,
+  input: Parameters<UsageStore['prune']>[0] & { prunedSoFar: number },
+  atMs: number,
+): Promise<{ rows: number; done: boolean }> {
+  const { beforeMs, by, prunedSoFar } = input
+  const isOld = admittedBefore(beforeMs)
+  const next = await trx
+    .selectFrom('usage')
+    .select('id')
+    .where(isOld)
+    .orderBy('id')
+    .limit(1)
+    .offset(PRUNED_AT_A_TIME)
+    .executeTakeFirst()
+  const isPruned = next ? sql<boolean>`${isOld} and id < ${next.id}` : isOld
+  await close(trx, isPruned)
+  const { numDeletedRows } = await trx.deleteFrom('usage').where(isPruned).executeTakeFirstOrThrow()
+  await rememberPruned(trx, beforeMs)
+  const rows = Number(numDeletedRows)
+  if (!next) {
+    const detail = { beforeMs, rows: prunedSoFar + rows }
+    await audit(trx, atMs, { by, action: 'usage.prune', subject: 'usage', detail })
+  }
+  return { rows, done: !next }
 }
 
-function exactNumber(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value))
-    throw new GatewayError('internal', `a sum of ${text} is beyond what a report can say`)
-  return value
-}
-
-export async function pruneUsage(trx: Trx, input: Parameters<UsageStore['prune']>[0], atMs: number): Promise<number> {
-  const before = callIdPrefix(input.beforeMs)
+/** Adds rows that are about to go to their cells' closing rows. */
+async function close(trx: Trx, isPruned: ReturnType<typeof sql>): Promise<void> {
   const sums = SUM_COLUMNS.map((column) => sql.ref(column))
   const cell = CELL_COLUMNS.map((column) => sql.ref(column))
   await sql`
     insert into usage_closings (${sql.join([...cell, ...sums])})
     select ${sql.join(cell)}, ${sql.join(SUM_COLUMNS.map((column) => sql`sum(${sql.ref(column)})`))}
-    from (${usageAsCells(sql`where id < ${before}`)}) as pruned
+    from (${usageAsCells(sql`where ${isPruned}`)}) as pruned
     where true
     group by ${sql.join(cell)}
     on conflict (${sql.join(cell)}) do update set ${sql.join(
@@ -152,15 +185,22 @@ export async function pruneUsage(trx: Trx, input: Parameters<UsageStore['prune']
         (column) => sql`${sql.ref(column)} = ${sql.ref(`usage_closings.${column}`)} + ${sql.ref(`excluded.${column}`)}`,
       ),
     )}`.execute(trx)
-  const { numDeletedRows } = await trx.deleteFrom('usage').where('id', '<', before).executeTakeFirstOrThrow()
+}
+
+/** The unix ms before which calls may have been pruned. */
+export async function readPruned(db: Db): Promise<number> {
+  const row = await db.selectFrom('settings').select('value').where('name', '=', PRUNED_BEFORE).executeTakeFirst()
+  return Number(row?.value ?? 0)
+}
+
+async function rememberPruned(trx: Trx, beforeMs: number): Promise<void> {
+  if (beforeMs <= (await readPruned(trx))) return
+  const value = String(beforeMs)
   await trx
     .insertInto('settings')
-    .values({ name: PRUNED_BEFORE, value: String(input.beforeMs) })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: String(input.beforeMs) }))
+    .values({ name: PRUNED_BEFORE, value })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value }))
     .execute()
-  const detail = { beforeMs: input.beforeMs, rows: Number(numDeletedRows) }
-  await audit(trx, atMs, { by: input.by, action: 'usage.prune', subject: 'usage', detail })
-  return Number(numDeletedRows)
 }
 
 /** Usage rows in the shape of roll-up cells: the one definition of what a roll-up must add up to. */
@@ -178,9 +218,18 @@ export function usageAsCells(where: ReturnType<typeof sql>) {
 }
 
 export async function journalCalls(trx: Trx, input: { processId: string; calls: CallRecord[] }): Promise<void> {
+  // A trace that was overtaken by its call's record would never be taken away.
+  const known = new Set(
+    await recordedOf(
+      trx,
+      input.calls.map((call) => call.id),
+    ),
+  )
+  const running = input.calls.filter((call) => !known.has(call.id))
+  if (running.length === 0) return
   await trx
     .insertInto('running_calls')
-    .values(input.calls.map((call) => ({ id: call.id, process_id: input.processId, record: JSON.stringify(call) })))
+    .values(running.map((call) => ({ id: call.id, process_id: input.processId, record: JSON.stringify(call) })))
     .onConflict((conflict) => conflict.doNothing())
     .execute()
 }
@@ -193,16 +242,8 @@ export async function closeInterrupted(trx: Trx, input: { processId: string | nu
     .orderBy('id')
     .execute()
   const entries = rows.map((row): RecordEntry => ({ call: JSON.parse(row.record) as CallRecord, journaled: true }))
-  const known = await recordedOf(
-    trx,
-    entries.map((entry) => entry.call.id),
-  )
+  const ids = rows.map((row) => row.id)
+  const known = new Set(await recordedOf(trx, ids))
   await recordCalls()(trx, entries)
-  return entries.map((entry) => entry.call.id).filter((id) => !known.has(id))
-}
-
-async function recordedOf(trx: Trx, ids: string[]): Promise<Set<string>> {
-  if (ids.length === 0) return new Set()
-  const rows = await trx.selectFrom('usage').select('id').where('id', 'in', ids).execute()
-  return new Set(rows.map((row) => row.id))
+  return ids.filter((id) => !known.has(id))
 }

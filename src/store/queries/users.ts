@@ -5,7 +5,7 @@ import { newId } from '../../lib/id.ts'
 import type { UsersTable } from '../schema.ts'
 import type { AddUser, Page, UserStore } from '../store.ts'
 import { announceBy } from './changes.ts'
-import { type Db, given, resolveRef, type Trx } from './db.ts'
+import { type Db, given, notFound, resolveRef, type Trx } from './db.ts'
 import { enterLedger } from './ledger.ts'
 
 export async function findUser(db: Db, ref: string): Promise<User> {
@@ -13,7 +13,9 @@ export async function findUser(db: Db, ref: string): Promise<User> {
 }
 
 export async function getUser(db: Db, id: string): Promise<User> {
-  return toUser(await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirstOrThrow())
+  const row = await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+  if (!row) throw notFound('users', id)
+  return toUser(row)
 }
 
 export async function listUsers(db: Db, page: Page): Promise<User[]> {
@@ -29,12 +31,13 @@ export async function listUsers(db: Db, page: Page): Promise<User[]> {
 
 export async function addUser(trx: Trx, input: AddUser, atMs: number): Promise<User> {
   const id = newId('usr')
-  await requireFreeEmail(trx, input.email)
+  const email = checkedEmail(input.email)
+  await requireFreeEmail(trx, email)
   await trx
     .insertInto('users')
     .values({
       id,
-      email: input.email.toLowerCase(),
+      email,
       name: input.name,
       role: input.role,
       status: 'active',
@@ -59,8 +62,9 @@ export async function addUser(trx: Trx, input: AddUser, atMs: number): Promise<U
 
 export async function setUser(trx: Trx, input: Parameters<UserStore['set']>[0], atMs: number): Promise<User> {
   const { id, changes, by } = input
-  if (changes.email !== undefined) await requireFreeEmail(trx, changes.email, id)
-  const columns = given({ ...changes, email: changes.email?.toLowerCase() })
+  const email = changes.email === undefined ? undefined : checkedEmail(changes.email)
+  if (email !== undefined) await requireFreeEmail(trx, email, id)
+  const columns = given({ ...changes, email })
   if (Object.keys(columns).length > 0) await trx.updateTable('users').set(columns).where('id', '=', id).execute()
   await announceBy(trx, atMs, { by, action: 'user.set', change: { kind: 'user', subject: id }, detail: { ...changes } })
   return getUser(trx, id)
@@ -75,9 +79,16 @@ export async function creditUser(trx: Trx, input: Parameters<UserStore['credit']
 }
 
 async function requireFreeEmail(trx: Trx, email: string, exceptId?: string): Promise<void> {
-  const taken = await trx.selectFrom('users').select('id').where('email', '=', email.toLowerCase()).executeTakeFirst()
-  if (taken && taken.id !== exceptId)
-    throw new GatewayError('conflict', `there is already a user ${email.toLowerCase()}`)
+  const taken = await trx.selectFrom('users').select('id').where('email', '=', email).executeTakeFirst()
+  if (taken && taken.id !== exceptId) throw new GatewayError('conflict', `there is already a user ${email}`)
+}
+
+/** An e-mail address as it is kept: RFC 5321's longest, and no more of its grammar than tells it from a typing mistake. */
+function checkedEmail(text: string): string {
+  if (text.length > 254 || !/^[^\s@]+@[^\s@]+$/.test(text)) {
+    throw new GatewayError('invalid_request', `'${text}' is not an e-mail address`)
+  }
+  return text.toLowerCase()
 }
 
 export function toUser(row: Selectable<UsersTable>): User {

@@ -4,7 +4,7 @@ import { callIdPrefix } from '../../lib/id.ts'
 import { CELL_COLUMNS, SUM_COLUMNS, TOKEN_COLUMNS } from '../columns.ts'
 import type { Verification } from '../store.ts'
 import type { Db } from './db.ts'
-import { PRUNED_BEFORE, usageAsCells } from './usage.ts'
+import { readPruned, usageAsCells } from './usage.ts'
 
 /** Problems listed of each kind; the rest are counted. */
 const LISTED = 20
@@ -21,20 +21,18 @@ export async function verifyUsage(db: Db): Promise<Verification> {
       problems.push(...found.slice(0, LISTED))
       if (found.length > LISTED) problems.push(`… and ${found.length - LISTED} more like the last`)
     }
-    const setting = await view
-      .selectFrom('settings')
-      .select('value')
-      .where('name', '=', PRUNED_BEFORE)
-      .executeTakeFirst()
-    const firstKept = callIdPrefix(Number(setting?.value ?? 0))
+    const firstKept = callIdPrefix(await readPruned(view))
 
-    const balances = await sql<{ email: string; balance: string; ledger: string }>`
-      select u.email, cast(u.balance_nano_usd as text) as balance, cast(coalesce(l.total, 0) as text) as ledger
-      from users u left join (select user_id, sum(amount_nano_usd) as total from ledger group by user_id) l on l.user_id = u.id
-      where u.balance_nano_usd <> coalesce(l.total, 0) order by u.email`.execute(view)
+    const balances = await sql<{ owner: string; balance: string; ledger: string }>`
+      select coalesce(users.email, user_id) as owner,
+        cast(sum(balance) as text) as balance, cast(sum(ledger) as text) as ledger from (
+        select id as user_id, balance_nano_usd as balance, 0 as ledger from users
+        union all select user_id, 0, amount_nano_usd from ledger
+      ) as both_sides left join users on users.id = user_id
+      group by user_id, users.email having sum(balance) <> sum(ledger) order by user_id`.execute(view)
     report(
       balances.rows.map(
-        (row) => `${row.email}: the ledger adds up to ${usd(row.ledger)}, the balance says ${usd(row.balance)}`,
+        (row) => `${row.owner}: the ledger adds up to ${usd(row.ledger)}, the balance says ${usd(row.balance)}`,
       ),
     )
 
