@@ -64,8 +64,11 @@ install_runtime() {
   fetch "first use: getting Node $runtime_version" \
     npm install --prefix "$partial" --no-save --no-package-lock --no-audit --no-fund --loglevel error \
     "$package@$runtime_version" "npm@$npm_version"
-  "$partial/node_modules/$package/bin/node" --version >/dev/null 2>&1 ||
-    fail "Node $runtime_version does not run here (a system without glibc?): install Node 26 or newer yourself"
+  fetched="$partial/node_modules/$package/bin/node"
+  # A plain Debian or Ubuntu lacks a library that Node needs for one function; the Node that runs npm can mend that.
+  "$fetched" --version >/dev/null 2>&1 || node "$root/scripts/without-libatomic.mjs" "$fetched" || true
+  "$fetched" --version >/dev/null 2>&1 ||
+    fail "Node $runtime_version does not run here: $("$fetched" --version 2>&1 | head -n 1). Install Node 26 or newer yourself"
   rm -rf "${runtime:?}/$runtime_version"
   mv "$partial" "$runtime/$runtime_version"
 }
