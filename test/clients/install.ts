@@ -43,7 +43,7 @@ async function installed(client: Client): Promise<string> {
   const partial = `${folder}.${process.pid}`
   mkdirSync(partial, { recursive: true })
   try {
-    await fetch(client, partial)
+    await download(client, partial)
     renameSync(partial, folder)
   } catch (error) {
     if (!existsSync(folder)) throw error // else another process was faster
@@ -53,7 +53,7 @@ async function installed(client: Client): Promise<string> {
   return folder
 }
 
-async function fetch(client: Client, prefix: string): Promise<void> {
+async function download(client: Client, prefix: string): Promise<void> {
   const [npm, ...before] = npmCommand()
   const { code, output } = await run(npm, [
     ...before,

@@ -86,7 +86,7 @@ export class ClientSite {
     return call
   }
 
-  /** Requests that clients made since the last look, all of them or those for a path. */
+  /** Requests that clients made since the last look: all, or those for a path (the others are forgotten with them). */
   take(path = ''): SentRequest[] {
     return this.wire.requests.splice(0).filter((request) => request.path.startsWith(path))
   }
