@@ -62,7 +62,7 @@ install_runtime() {
   rm -rf "$partial"
   mkdir -p "$partial"
   fetch "first use: getting Node $runtime_version" \
-    npm install --prefix "$partial" --no-save --no-package-lock --no-audit --no-fund --loglevel error \
+    npm install --prefix "$partial" --ignore-scripts --no-save --no-package-lock --no-audit --no-fund --loglevel error \
     "$package@$runtime_version" "npm@$npm_version"
   fetched="$partial/node_modules/$package/bin/node"
   # A plain Debian or Ubuntu lacks a library that Node needs for one function; the Node that runs npm can mend that.
@@ -92,7 +92,7 @@ install_packages() {
   need=$1
   shift
   if [ "$need" = run ]; then set -- "$@" ci --omit=dev; else set -- "$@" ci; fi
-  fetch "first use: getting packages" env PATH="$(dirname "$node"):$PATH" "$@" --prefix "$root" --no-audit --no-fund --loglevel error
+  fetch "first use: getting packages" env PATH="$(dirname "$node"):$PATH" "$@" --prefix "$root" --ignore-scripts --no-audit --no-fund --loglevel error
 }
 
 # One process at a time: others wait until it is done. A lock whose owner has died is taken over.
