@@ -77,7 +77,9 @@ function checkedKey(apiKey: string): string {
 }
 
 /** Names that say who we are or how the message is framed are not the operator's to set. */
-const RESERVED = new Set(['host', 'content-length', 'transfer-encoding', 'connection', 'x-api-key', 'authorization'])
+const RESERVED = new Set(
+  'host content-length transfer-encoding connection keep-alive upgrade expect te x-api-key authorization'.split(' '),
+)
 
 function checkedHeaders(headers: Record<string, string>): Record<string, string> {
   const checked: Record<string, string> = {}

@@ -94,15 +94,15 @@ function checkFiles({ config, file }: LoadedConfig): Finding[] {
     ['data directory', config.dataDir, true],
     ['master key file', config.masterKeyFile, config.masterKey === null],
     ['database file', database, true],
-    ['database file', `${database}-wal`, false],
+    ['write-ahead log', `${database}-wal`, false],
     ['spill file', `${config.dataDir}/spill.log`, false],
-    ...(file ? ([['configuration file', file, true]] as [string, string, boolean][]) : []),
+    ...(file ? ([['configuration file mode', file, true]] as [string, string, boolean][]) : []),
   ]
   return wanted.flatMap(([check, path, mustExist]) => {
     if (!existsSync(path)) return mustExist ? [failed(check, `${path} is not there`, 'subgate init makes it.')] : []
     const { mode, uid } = statSync(path)
     const others = (mode & 0o077).toString(8)
-    if (others !== '0' && check !== 'configuration file') {
+    if (others !== '0' && check !== 'configuration file mode') {
       return [failed(check, `${path} is open to others (mode ${(mode & 0o777).toString(8)})`, `chmod go-rwx ${path}`)]
     }
     if (process.getuid !== undefined && uid !== process.getuid() && process.getuid() !== 0) {

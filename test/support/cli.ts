@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -32,6 +32,7 @@ export interface Cli {
 /** A command line whose configuration, data and environment are nobody else's. */
 export function newCli(): Cli {
   const home = mkdtempSync(join(tmpdir(), 'subgate-test-home-'))
+  process.once('exit', () => rmSync(home, { recursive: true, force: true }))
   const withOptions =
     (options: CliOptions) =>
     async (...argv: string[]): Promise<CliResult> => {

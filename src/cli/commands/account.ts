@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { Argument, InvalidArgumentError } from 'commander'
-import type { LoadedConfig } from '../../config/load.ts'
+import type { Config } from '../../config/load.ts'
 import { type AccountStatus, PROVIDERS, type ProviderName } from '../../domain/account.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
 import { formatDuration } from '../../lib/duration.ts'
-import { accountsInFile } from '../../operations/account-files.ts'
+import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
 import { type AccountUpdate, addAccount, updateAccount } from '../../operations/add-account.ts'
 import { allowHosts } from '../../operations/allow-host.ts'
 import { accountsInEnvironment, type ImportedAccount, importAccounts } from '../../operations/import-accounts.ts'
@@ -13,7 +13,7 @@ import { testAccount } from '../../operations/test-account.ts'
 import type { Workspace } from '../../operations/workspace.ts'
 import { providers } from '../../providers/index.ts'
 import type { Store, StoredAccount } from '../../store/store.ts'
-import { isAllowedHost } from '../../upstream/urls.ts'
+import { checkBaseUrl, hostOf, isAllowedHost } from '../../upstream/urls.ts'
 import { reloadDaemon } from '../admin-client.ts'
 import type { Context, SecretFlags } from '../context.ts'
 import { printable } from '../format.ts'
@@ -156,11 +156,17 @@ async function groupsFor({ out }: Context, store: Store, names: string[] | undef
 
 /** A host that is not on the allowlist is put there if the operator says so; otherwise adding the account will refuse it. */
 async function allowHostOf(context: Context, baseUrl: string, allowed: boolean | undefined): Promise<void> {
-  const hosts = unknownHosts(context.load(), [baseUrl])
-  if (hosts.length === 0) return
-  const question = `${hosts.join(', ')} is not on the allowlist of upstream hosts. Add it?`
+  const host = hostToAllow(context.config, baseUrl)
+  if (host === null) return
+  const question = `${host} is not on the allowlist of upstream hosts. Add it?`
   if (!allowed && !(canAsk(context.io) && (await confirm(context.io, question)))) return
-  await allow(context, hosts)
+  await allow(context, [host])
+}
+
+/** The URL's host, if the allowlist is all that stands against it; null if it is on it. Throws what else is wrong with the URL. */
+function hostToAllow({ urls }: Config, baseUrl: string): string | null {
+  const host = hostOf(new URL(checkBaseUrl(baseUrl, { ...urls, allowlist: false })))
+  return !urls.allowlist || isAllowedHost(host, urls.upstreamHosts) ? null : host
 }
 
 async function allow(context: Context, hosts: string[]): Promise<void> {
@@ -168,12 +174,6 @@ async function allow(context: Context, hosts: string[]): Promise<void> {
   context.out.say(`Added ${hosts.join(', ')} to security.url_allowlist.upstream_hosts in ${file}.`)
   const { config } = context.reload()
   if (await reloadDaemon(config)) context.out.say('The running gateway has read it.')
-}
-
-function unknownHosts({ config }: LoadedConfig, urls: readonly string[]): string[] {
-  if (!config.urls.allowlist) return []
-  const hosts = urls.flatMap((url) => (URL.canParse(url) ? [new URL(url).hostname] : []))
-  return [...new Set(hosts)].filter((host) => !isAllowedHost(host.replace(/^\[|\]$/g, ''), config.urls.upstreamHosts))
 }
 
 interface ImportFlags {
@@ -201,9 +201,8 @@ async function importThem(context: Context, flags: ImportFlags): Promise<void> {
     )
   }
   if (flags.allowHost && !flags.dryRun) {
-    const urls = found.flatMap(({ account }) => ('refusal' in account || !account.baseUrl ? [] : [account.baseUrl]))
-    const hosts = unknownHosts(context.load(), urls)
-    if (hosts.length > 0) await allow(context, hosts)
+    const hosts = found.flatMap(({ account }) => hostToAllowFor(context.config, account))
+    if (hosts.length > 0) await allow(context, [...new Set(hosts)])
   }
   const work = await context.work()
   const groupIds = await groupsFor(context, work.store, flags.group)
@@ -213,6 +212,17 @@ async function importThem(context: Context, flags: ImportFlags): Promise<void> {
   const summary = `${count('added')} added, ${count('exists')} existed, ${count('refused')} refused`
   out.say(flags.dryRun ? `Nothing was written. It would be: ${summary}.` : `${summary}.`)
   if (count('refused') > 0) throw new ExitCode(1)
+}
+
+/** Nothing for an entry that is refused anyway. */
+function hostToAllowFor(config: Config, account: FoundAccount['account']): string[] {
+  if ('refusal' in account || account.baseUrl === null) return []
+  try {
+    const host = hostToAllow(config, account.baseUrl)
+    return host === null ? [] : [host]
+  } catch {
+    return []
+  }
 }
 
 function importColumns() {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { InvalidArgumentError, Option } from 'commander'
 import { userConfigFile } from '../../config/load.ts'
 import type { ProviderName } from '../../domain/account.ts'
@@ -93,8 +94,13 @@ function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): F
     runMode,
     host: flags.listen?.host ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
     port: flags.listen?.port ?? DEFAULT_PORT,
-    dataDir: dataDir ?? io.env.SUBGATE_DATA_DIR ?? null,
+    dataDir: absolute(io.cwd, dataDir ?? io.env.SUBGATE_DATA_DIR),
   }
+}
+
+/** A relative path in a file would be read from the file's folder. */
+function absolute(cwd: string, path: string | undefined): string | null {
+  return path === undefined ? null : resolve(cwd, path)
 }
 
 function nextSteps(adminEmail: string): string {

@@ -100,7 +100,7 @@ async function issue(context: Context, flags: IssueFlags, userRef: string): Prom
   out.say(
     `This is the only time that the key is shown. It is ${apiKey.id}, of ${user.email}, for group '${group.name}'.`,
   )
-  out.say(`To point a client at the gateway with it: subgate env ${apiKey.id}`)
+  out.say(`To point a client at the gateway with it: subgate env ${flags.name ?? apiKey.id}`)
 }
 
 async function list(context: Context, flags: { user?: string }): Promise<void> {

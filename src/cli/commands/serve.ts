@@ -31,26 +31,29 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
   const before = context.load(values)
   if (before.file === null && !existsSync(databaseFile(before.config))) {
     const { host, port } = before.config.server
-    const first = { runMode: before.config.runMode, host, port, dataDir: context.flags.dataDir ?? null }
+    const dataDir = context.flags.dataDir === undefined ? null : before.config.dataDir
+    const first = { runMode: before.config.runMode, host, port, dataDir }
     const { words } = await setUp(context, userConfigFile(io.env), first, 'admin@localhost')
     out.say(`Nothing was configured, so this was set up:\n${words.join('\n')}\n`)
   }
   const { config } = context.reload(values)
   const log = createLogger(config.log)
+  // Whoever collects JSON lines wants nothing else among them.
+  const say = config.log.format === 'json' ? (text: string) => log.info(text) : (text: string) => out.say(text)
   await using daemon = await startDaemon(config, log)
-  out.say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
-  await sayWhatIsMissing(context, daemon)
+  say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
+  for (const text of await whatIsMissing(daemon)) say(text)
   const onHangUp = () => reload(context, daemon, values)
   process.on('SIGHUP', onHangUp)
   try {
     await stopSignal()
-    out.say('Stopping: running calls may end. Once more to end them now.')
+    say('Stopping: running calls may end. Once more to end them now.')
     const again = stopSignal().then(() => daemon.gateway.running.stopAll())
     await Promise.race([daemon.drain(), again.then(() => sleep(60_000, undefined, { ref: false }))])
   } finally {
     process.off('SIGHUP', onHangUp)
   }
-  out.say('Stopped.')
+  say('Stopped.')
 }
 
 /** Resolves at the next SIGTERM or SIGINT. */
@@ -66,15 +69,18 @@ export function stopSignal(): Promise<void> {
   })
 }
 
-async function sayWhatIsMissing({ out }: Context, { gateway }: Daemon): Promise<void> {
+/** What has to be there before a call can succeed. */
+async function whatIsMissing({ gateway }: Daemon): Promise<string[]> {
+  const missing: string[] = []
   if (gateway.directory.accounts().length === 0) {
-    out.say('There are no accounts yet. In another terminal: subgate account add anthropic')
+    missing.push('There are no accounts yet. In another terminal: subgate account add anthropic')
   }
   const keys = await gateway.store.keys.list({ limit: 1 })
   const [user] = await gateway.store.users.list({ limit: 1 })
   if (keys.length === 0) {
-    out.say(`There are no keys yet. In another terminal: subgate key issue ${user?.email ?? 'USER'}`)
+    missing.push(`There are no keys yet. In another terminal: subgate key issue ${user?.email ?? 'USER'}`)
   }
+  return missing
 }
 
 function reload(context: Context, daemon: Daemon, values: Record<string, unknown>): void {

@@ -13,7 +13,7 @@ export const fill: Fill = (slot, act) => {
 async function list(context: Context): Promise<void> {
   const { out, nowMs } = context
   const slots = await askDaemon<{ admissions: AdmissionView[]; tickets: TicketView[] }>(context.config, '/slots')
-  if (out.json) return out.data(slots, () => '')
+  if (out.json) return out.list([...slots.admissions.map(held), ...slots.tickets.map(waiting)], [], '')
   const store = await context.store()
   const email = await emails(store)
   const account = new Map((await store.accounts.list()).map(({ id, name }) => [id, name]))
@@ -43,4 +43,13 @@ async function list(context: Context): Promise<void> {
     ],
     '',
   )
+}
+
+/** Who runs and who waits, as one list for `--json`. */
+function held(admission: AdmissionView) {
+  return { state: 'running', ...admission }
+}
+
+function waiting(ticket: TicketView) {
+  return { state: 'waiting', ...ticket }
 }

@@ -6,7 +6,7 @@ import { USAGE_KINDS } from '../../domain/usage.ts'
 import { formatDuration } from '../../lib/duration.ts'
 import { names } from '../../operations/names.ts'
 import { eachRow } from '../../operations/pages.ts'
-import { REPORT_BY, type ReportBy, usageReport } from '../../operations/usage-report.ts'
+import { REPORT_BY, type ReportBy, type ReportLine, usageReport } from '../../operations/usage-report.ts'
 import type { Store, StoredCall, UsageFilter } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { formatCount, printable, shortUsd } from '../format.ts'
@@ -35,7 +35,7 @@ export const fill: Fill = (usage, act) => {
   usage.command('show <call>').summary('the whole story of one call').action(act(show))
   withFilter(usage.command('export'))
     .summary('every call, to standard output')
-    .addOption(new Option('--format <format>').choices(['csv', 'jsonl']).makeOptionMandatory())
+    .addOption(new Option('--format <format>').choices(['csv', 'jsonl']).default('csv'))
     .addHelpText('after', '\nExample:\n  subgate usage export --format csv --from 2026-11-01 > november.csv')
     .action(act(exportCalls))
   usage
@@ -124,7 +124,7 @@ async function report(context: Context, flags: FilterFlags & { by: ReportBy; cha
       { title: 'cache write', align: 'right', value: (row) => count(row.cacheWrite5mTokens + row.cacheWrite1hTokens) },
       { title: 'cache read', align: 'right', value: (row) => count(row.cacheReadTokens) },
       { title: 'output', align: 'right', value: (row) => count(row.outputTokens) },
-      { title: 'cost', align: 'right', value: (row) => shortUsd(row.costNanoUsd) },
+      { title: 'cost', align: 'right', value: costText },
       ...(billed
         ? [{ title: 'charged', align: 'right' as const, value: (row: typeof total) => shortUsd(row.chargedNanoUsd) }]
         : []),
@@ -144,6 +144,12 @@ async function report(context: Context, flags: FilterFlags & { by: ReportBy; cha
       `The output of ${formatCount(total.estimatedRequests)} calls is estimated: their clients left before the upstream reported it.`,
     )
   }
+}
+
+/** A sum that lacks tokens without a price does not look whole. */
+function costText({ costNanoUsd, requests, unpricedRequests }: ReportLine): string {
+  if (unpricedRequests === 0) return shortUsd(costNanoUsd)
+  return costNanoUsd === 0 && unpricedRequests === requests ? 'unknown' : `≥ ${shortUsd(costNanoUsd)}`
 }
 
 const BAR_WIDTH = 40

@@ -84,6 +84,7 @@ t.test('a base URL has to pass the checks, each with its remedy; --allow-host ad
   })
   t.match(await add('https://127.0.0.1'), { code: 1, stderr: /private address.*allow_private_hosts/s })
   t.match(await add('https://relay.example.com'), { code: 1, stderr: /not on the allowlist.*upstream_hosts/s })
+  t.match(await add('http://relay.example.com', '--allow-host'), { code: 1, stderr: /invalid url scheme/ })
   const allowed = await add('https://relay.example.com/', '--allow-host')
   t.match(allowed, { code: 0, stderr: /Added relay\.example\.com to security\.url_allowlist\.upstream_hosts/ })
   const config = (await subgate('config', 'show', '--json')).json<{ key: string; value: string }[]>()

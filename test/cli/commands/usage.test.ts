@@ -168,7 +168,7 @@ t.test('export gives every call, safe for spreadsheets', async (t) => {
     rows.map((row) => JSON.parse(row)),
     [{ requestedModel: 'claude-next', attempts: 1, inputTokens: 0, at: '2026-11-25T09:00:00.000Z' }],
   )
-  t.match(await subgate('usage', 'export'), { code: 2, stderr: /--format/ })
+  t.equal((await subgate('usage', 'export')).stdout.split('\n')[0], csv[0], 'CSV unless told otherwise')
   const empty = await initializedCli()
   t.match((await empty('usage', 'export', '--format', 'csv')).stdout, /^id,at,[^\n]*\n$/)
 })
