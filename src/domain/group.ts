@@ -1,4 +1,4 @@
-/** What happens to the upstream call when the client goes away first (gateway.md, Ends). */
+/** What happens to the upstream call when the client goes away first. */
 export const WHEN_CLIENT_LEAVES = ['abort', 'read_on', 'delivered'] as const
 export type WhenClientLeaves = (typeof WHEN_CLIENT_LEAVES)[number]
 

@@ -11,7 +11,7 @@ export interface PriceList {
   rows(): PriceRow[]
 }
 
-/** What a provider hangs onto a model's name to mean one release of it (money.md): such a name has its model's price. */
+/** What a provider hangs onto a model's name to mean one release of it: such a name has its model's price. */
 const VERSION_SUFFIX: Record<string, RegExp> = {
   anthropic: /-\d{8}$/,
   openai: /-\d{4}-\d{2}-\d{2}$/,
