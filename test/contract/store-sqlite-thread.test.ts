@@ -1,5 +1,6 @@
 import t from 'tap'
 import { sqliteWorlds } from '../support/store.ts'
+import { historiesContract } from './store-histories.ts'
 import { operatorsContract } from './store-operators.ts'
 import { usageContract } from './store-usage.ts'
 
@@ -7,3 +8,4 @@ import { usageContract } from './store-usage.ts'
 const worlds = sqliteWorlds('thread')
 await t.test("operators' writes", (t) => operatorsContract(t, worlds))
 await t.test('usage and money', (t) => usageContract(t, worlds))
+await t.test('histories', (t) => historiesContract(t, worlds, 6))

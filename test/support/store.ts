@@ -48,7 +48,7 @@ export function keptLog(): { log: Logger; lines: LogLine[] } {
 /** A migrated database of its own, and ways in. */
 export interface World extends AsyncDisposable {
   /** Opens a store on it, as one more process does. */
-  open(options?: Partial<StoreOptions>): Promise<Store>
+  open(options?: Partial<StoreOptions>, through?: StoreDriver): Promise<Store>
   openDriver(): StoreDriver
   /** To look and to tamper behind the store's back. */
   database: Db
@@ -71,9 +71,9 @@ function world(parts: { database: Db; openDriver: () => StoreDriver; close: () =
     openDriver: parts.openDriver,
     clock,
     logged: lines,
-    open: async (options) =>
+    open: async (options, through = parts.openDriver()) =>
       open.use(
-        await kyselyStore(parts.openDriver(), {
+        await kyselyStore(through, {
           clock,
           log,
           processId: newId('prs'),
@@ -112,10 +112,17 @@ export function sqliteWorlds(writer: 'thread' | 'here'): WorldMaker {
       await makeSqlite(file)
       const database = connectForMigration(file)
       // Two that write here would wait for each other's lock in one thread; a command's neighbour is a daemon.
-      let opened = 0
+      let open = 0
       return world({
         database,
-        openDriver: () => openSqlite(file, opened++ === 0 ? writer : 'thread'),
+        openDriver() {
+          const driver = openSqlite(file, open++ === 0 ? writer : 'thread')
+          const close = async () => {
+            open--
+            await driver[Symbol.asyncDispose]()
+          }
+          return { ...driver, [Symbol.asyncDispose]: close }
+        },
         async close() {
           await database.destroy()
           folder[Symbol.dispose]()
