@@ -17,7 +17,7 @@ export interface Script {
   toolUse?: FakeMessage['toolUse']
   usage?: FakeUsage
   stopReason?: string
-  /** Between events, and before a body breaks, in ms. */
+  /** Between events or pieces, and before a body breaks, in ms. */
   eventDelayMs?: number
   /** What happens instead of the rest: after so many events, or bytes of a body. */
   breaks?: { after: number; how: 'reset' | 'clean_end' | 'silence' | 'mid_event' | 'error_event' }
@@ -197,7 +197,7 @@ async function sendEvents(
   }
   res.writeHead(200, headers)
   res.flushHeaders()
-  if (script.cuts) return sendInPieces(call, res, Buffer.from(events.join('')), script.cuts)
+  if (script.cuts) return sendInPieces(call, res, Buffer.from(events.join('')), script)
   for (const [index, text] of events.entries()) {
     if (breaks && index >= breaks.after) return breakStream(res, text, script)
     if (script.eventDelayMs) await pause(res, script.eventDelayMs)
@@ -229,16 +229,17 @@ function breakStream(res: ServerResponse, nextEvent: string, { breaks, error }: 
 async function sendBody(
   call: SeenCall,
   res: ServerResponse,
-  { gzip, cuts, breaks, eventDelayMs = 0 }: Script,
+  script: Script,
   { status, headers, body }: { status: number; headers: Record<string, string>; body: Buffer },
 ): Promise<void> {
+  const { gzip, cuts, breaks, eventDelayMs = 0 } = script
   if (gzip) {
     res.writeHead(status, { ...headers, 'content-encoding': 'gzip' }).end(gzipSync(body))
     return
   }
   if (cuts) {
     res.writeHead(status, headers)
-    return sendInPieces(call, res, body, cuts)
+    return sendInPieces(call, res, body, script)
   }
   res.writeHead(status, { 'content-length': String(body.length), ...headers })
   if (!breaks) {
@@ -252,12 +253,17 @@ async function sendBody(
 }
 
 /** Each piece in a packet of its own, as far as one machine allows. */
-async function sendInPieces(call: SeenCall, res: ServerResponse, bytes: Buffer, cuts: number[]): Promise<void> {
+async function sendInPieces(
+  call: SeenCall,
+  res: ServerResponse,
+  bytes: Buffer,
+  { cuts = [], eventDelayMs = 1 }: Script,
+): Promise<void> {
   let from = 0
   for (const to of [...cuts, bytes.length]) {
     if (to > from) await write(call, res, bytes.subarray(from, to))
     from = Math.max(from, to)
-    await pause(res, 1)
+    await pause(res, eventDelayMs)
   }
   res.end()
 }
@@ -270,8 +276,9 @@ async function write(call: SeenCall, res: ServerResponse, bytes: string | Buffer
   await Promise.race([once(res, 'drain', over), once(res, 'close', over)]).finally(() => over.abort())
 }
 
-/** Ends early when the other side goes away. */
+/** Ends early when the other side goes away, and at once if it has. */
 function pause(res: ServerResponse, ms: number | 'forever'): Promise<void> {
+  if (res.closed) return Promise.resolve()
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = ms === 'forever' ? undefined : setTimeout(resolve, ms)
   res.once('close', resolve)

@@ -25,6 +25,7 @@ export class AdmittedCall implements RunningCall {
   #record: CallRecord | null = null
   #stored = false
   #answered = false
+  #settled = false
   #stop: (reason: StopReason) => void = () => {}
   #stopReason: StopReason | null = null
   #unwatch: () => void = () => {}
@@ -74,8 +75,9 @@ export class AdmittedCall implements RunningCall {
     this.#stop(this.#stopReason)
   }
 
-  /** The client has closed its connection: the upstream call ends now, or is read on for a while. */
+  /** The client has closed its connection: the upstream call, if it runs, ends now, or is read on for a while. */
   clientLeft(): void {
+    if (this.#settled) return
     if (this.call.whenClientLeaves !== 'read_on') {
       this.stop('client_left')
       return
@@ -83,7 +85,9 @@ export class AdmittedCall implements RunningCall {
     const { clock, config, ticker } = this.#gateway
     const readOnUntilMs = clock() + config.gateway.readOnMs
     this.#unwatch = ticker.watch((now) => {
-      if (now >= readOnUntilMs) this.stop('client_left')
+      if (now < readOnUntilMs) return
+      this.#unwatch()
+      this.stop('client_left')
     })
   }
 
@@ -158,6 +162,7 @@ export class AdmittedCall implements RunningCall {
 
   /** Gives back what the call holds. Its upstream call must have ended. */
   async settle(): Promise<void> {
+    this.#settled = true
     this.#unwatch()
     this.#gateway.running.delete(this)
     const record = this.#stored ? this.#record : null

@@ -19,7 +19,7 @@ export async function readCall(
 ): Promise<Call> {
   const timing = req.headers['x-subgate-timing'] === '1' ? { startedAt: performance.now(), elsewhereMs: 0 } : null
   const { caller, clientIp } = await identify(gateway, req)
-  const identifiedAt = performance.now()
+  const identifiedAt = timing ? performance.now() : 0
   const body = await readBody(req, gateway.running, {
     maxBodyBytes: gateway.config.server.maxBodyBytes,
     bufferedBytesMax: gateway.config.gateway.bufferedBytesMax,

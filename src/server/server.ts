@@ -109,11 +109,11 @@ export class GatewayServer implements AsyncDisposable {
       if (--parts === 0 && --this.#open === 0) this.#onIdle()
     }
     res.once('close', over)
-    void this.#answer(req, res).then(over)
+    void this.#answer(req, res, over)
   }
 
   /** Never rejects. */
-  async #answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async #answer(req: IncomingMessage, res: ServerResponse, over?: () => void): Promise<void> {
     try {
       await this.#route(req, res)
     } catch (error) {
@@ -121,6 +121,7 @@ export class GatewayServer implements AsyncDisposable {
       this.#gateway.log.error({ error: redact(text) }, 'a bug')
       res.destroy()
     }
+    over?.()
   }
 
   #route(req: IncomingMessage, res: ServerResponse): Promise<void> | void {

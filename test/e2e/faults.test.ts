@@ -44,6 +44,9 @@ interface Fault {
 const OVERLOADED: NonNullable<Fault['alone']> = { status: 529, type: 'overloaded_error', retryAfter: '1' }
 const REFUSED_BY_VENDOR = { status: 529, type: 'overloaded_error', shouldRetry: 'false' }
 
+const ERROR_EVENT =
+  'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+
 const FAULTS: Record<string, Fault> = {
   '400': { script: { status: 400 }, blame: 'request', reason: 'invalid_request_error' },
   '400 with words': {
@@ -144,6 +147,17 @@ const FAULTS: Record<string, Fault> = {
   },
   'an error event at first': {
     script: { breaks: { after: 0, how: 'error_event' } },
+    only: 'stream',
+    blame: 'upstream',
+    reason: 'overloaded_error',
+  },
+  'an error event, and then silence': {
+    script: {
+      body: `${ERROR_EVENT}: nothing more\n\n`,
+      headers: { 'content-type': 'text/event-stream' },
+      cuts: [ERROR_EVENT.length],
+      eventDelayMs: 60_000,
+    },
     only: 'stream',
     blame: 'upstream',
     reason: 'overloaded_error',

@@ -196,7 +196,7 @@ t.test('on a healthy gateway', async (t) => {
     })
     const other = await preflight('https://evil.example.com')
     t.equal(other.status, 204)
-    t.notHas(other.headers, { 'access-control-allow-origin': String })
+    t.equal(other.headers['access-control-allow-origin'], undefined)
     const call = await gw.call({ key, body: JSON_CALL, headers: { origin: 'https://app.example.com' } })
     t.match(call, {
       status: 200,
@@ -216,7 +216,7 @@ t.test('on a healthy gateway', async (t) => {
       const ownMs = Number(/^gateway;dur=([\d.]+)$/.exec(String(headers['server-timing']))?.[1])
       t.ok(ownMs > 0 && ownMs < 300, `${ownMs} ms`)
     }
-    t.notHas((await gw.call({ key, body: JSON_CALL })).headers, { 'server-timing': String })
+    t.equal((await gw.call({ key, body: JSON_CALL })).headers['server-timing'], undefined)
   })
 
   t.test('nothing of all that is held', async (t) => {

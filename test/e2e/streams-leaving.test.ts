@@ -140,7 +140,8 @@ t.test('clients that leave', async (t) => {
     })
     await gw.seen()
     await leave(made, true, () => isAsked(made))
-    t.match(await rowOf(made), { outcome: 'client_left', status: 0, attempts: { length: 1 } })
+    const accountId = made.accounts[0]?.id
+    t.match(await rowOf(made), { outcome: 'client_left', status: 0, accountId, attempts: { length: 1 } })
   })
 
   t.test('and the next call is served', async (t) => {

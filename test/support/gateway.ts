@@ -180,6 +180,7 @@ export async function startGateway<T>(
   const daemon = parts.use(await startDaemon(config, log))
   parts.defer(() => agent.destroy())
   const { gateway, url } = daemon
+  const watching = countWatchers(gateway)
   let changes = 0
   const open = (call: CallOptions) => new ClientCall(url, { agent, ...call })
   return {
@@ -190,7 +191,7 @@ export async function startGateway<T>(
       await until('the gateway to have nothing to do', async () => {
         const { live, running } = gateway
         const busy = [...(await live.admissions()), ...(await live.tickets())].length + running.size
-        return busy === 0 && running.bufferedBytes === 0
+        return busy === 0 && running.bufferedBytes === 0 && watching() === 0
       })
       return gateway.store.usage.list({ limit: 10_000 })
     },
@@ -206,6 +207,23 @@ export async function startGateway<T>(
       await until('a change to arrive', () => heard.has(id)).finally(stop)
     },
   }
+}
+
+/** From here on, how many watch the gateway's ticker: every call does, and none may go on when it is over. */
+function countWatchers({ ticker }: Gateway): () => number {
+  let watching = 0
+  const watch = ticker.watch.bind(ticker)
+  ticker.watch = (watcher) => {
+    watching++
+    const unwatch = watch(watcher)
+    let isWatched = true
+    return () => {
+      if (isWatched) watching--
+      isWatched = false
+      unwatch()
+    }
+  }
+  return () => watching
 }
 
 /** A logger whose lines are kept, redacted as the daemon's own are. */

@@ -1,0 +1,84 @@
+import { statSync } from 'node:fs'
+import { request } from 'node:http'
+import t from 'tap'
+import { messageRequest, until } from '../support/client.ts'
+import { startGateway, type TestGateway } from '../support/gateway.ts'
+
+/** Asks the daemon over its socket, as commands do. */
+function ask(
+  gw: TestGateway,
+  path: string,
+  method = 'GET',
+): Promise<{ status: number; body: Record<string, unknown> }> {
+  const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof ask>>>()
+  request({ socketPath: gw.site.config.adminSocket, path, method, agent: false }, async (answer) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of answer) chunks.push(chunk as Buffer)
+    resolve({ status: answer.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) })
+  })
+    .on('error', reject)
+    .end()
+  return promise
+}
+
+t.test('the daemon tells its operator what lives in its memory', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: (site) =>
+      site.scene({
+        user: { concurrency: 1 },
+        accounts: [{ scripts: [{ headDelayMs: 'forever' }] }, { scripts: [] }],
+      }),
+  })
+  const { key, user, accounts } = gw.scenes
+  t.equal(statSync(gw.site.config.adminSocket).mode & 0o777, 0o600, 'only its owner may ask')
+
+  const runs = gw.open({ key, body: messageRequest(false) })
+  await until('a call to run', async () => (await gw.gateway.live.admissions()).length === 1)
+  const waits = gw.open({ key, body: messageRequest(false) })
+  await until('a call in line', async () => (await gw.gateway.live.tickets()).length === 1)
+  await gw.call({ method: 'GET', path: '/nowhere' })
+  const [first] = gw.gateway.directory.accounts()
+  if (first) gw.gateway.directory.rest(first, { untilMs: 4e12, hardness: 'hard', reason: 'a reason', step: 1 }, 'funds')
+
+  const { status, body } = await ask(gw, '/status')
+  t.equal(status, 200)
+  t.match(body, {
+    ...{
+      pid: process.pid,
+      runMode: 'simple',
+      draining: false,
+      callsRunning: 1,
+      callsWaiting: 1,
+      billingGuard: 'closed',
+    },
+    listening: gw.url,
+    counters: { 'refused.not_found': 1 },
+    accounts: [
+      { name: accounts[0]?.name, usable: false, restUntilMs: 4e12, reason: 'a reason' },
+      { name: accounts[1]?.name, usable: true, restUntilMs: null, reason: null },
+    ],
+  })
+  t.notOk(JSON.stringify(body).includes('sk-'), 'no secret')
+
+  t.match((await ask(gw, '/slots')).body, {
+    admissions: [{ userId: user.id, accountId: accounts[0]?.id }],
+    tickets: [{ userId: user.id }],
+  })
+  t.match(await ask(gw, '/nothing'), { status: 404 })
+  t.match(await ask(gw, '/status', 'POST'), { status: 404 })
+
+  runs.leave()
+  waits.leave()
+  await gw.settled()
+})
+
+t.test('a question that cannot be answered is 500, and the daemon lives', async (t) => {
+  const gw = await startGateway(t, { setUp: (site) => site.scene() })
+  const { tickets } = gw.gateway.live
+  gw.gateway.live.tickets = async () => {
+    throw new Error('live state is gone')
+  }
+  t.match(await ask(gw, '/status'), { status: 500, body: { error: 'live state is gone' } })
+  gw.gateway.live.tickets = tickets
+  t.match(await ask(gw, '/status'), { status: 200 })
+})
