@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getRawAsset } from 'node:sea'
@@ -30,13 +30,14 @@ export function placeAddon(name: string, bytes: Buffer, folders: string[]): stri
     try {
       const path = join(privateFolder(folder), `${digest}-${name}`)
       if (!holds(path, bytes)) writeWhole(path, bytes)
+      accessSync(path, constants.X_OK) // nothing can be loaded from a file system that is mounted noexec
       return path
     } catch (error) {
       refusals.push((error as Error).message)
     }
   }
   throw new GatewayError('unavailable', `there is no folder to put ${name} into: ${refusals.join('; ')}`, {
-    hint: 'Set XDG_CACHE_HOME to a folder of your own that can be written to.',
+    hint: 'Set XDG_CACHE_HOME to a folder of your own, in which files can be written and run.',
   })
 }
 

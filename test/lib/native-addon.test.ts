@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,6 +8,16 @@ import { isGatewayError } from '../../src/domain/errors.ts'
 import { addonPath, placeAddon } from '../../src/lib/native-addon.ts'
 
 const BYTES = Buffer.alloc(2_000_000, 'an addon')
+
+/** Runs a shell script, in which "$@" is a command, where it may mount what it likes: all is gone when it ends. */
+function inOwnMounts(script: string, command: string[], cwd: string) {
+  return spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', ...command], { cwd, encoding: 'utf8' })
+}
+
+function cannotMount(): string | false {
+  const { status, stderr, error } = inOwnMounts('mount -t tmpfs tmpfs /mnt', [], '/')
+  return status === 0 ? false : `it takes the right to mount a file system: ${error?.message ?? stderr}`
+}
 
 t.test('run from source, packages find their own addons', async (t) => {
   t.equal(addonPath('better_sqlite3.node'), undefined)
@@ -43,6 +54,17 @@ t.test('where one folder cannot be had, the next one is taken', async (t) => {
   const given = t.throws(() => placeAddon('a.node', BYTES, [join(dir, 'file', 'cache')]))
   t.ok(isGatewayError(given, 'unavailable'))
   t.match(given, { message: /a\.node.*ENOTDIR/, facts: { hint: /XDG_CACHE_HOME/ } })
+})
+
+t.test('a folder from which nothing can be run is passed over', { skip: cannotMount() }, async (t) => {
+  const dir = t.testdir({ noexec: {} })
+  const source = `
+    import { placeAddon } from ${JSON.stringify(import.meta.resolve('../../src/lib/native-addon.ts'))}
+    console.log(placeAddon('a.node', Buffer.from('an addon'), ['noexec', 'second']))`
+  const node = [process.execPath, '--input-type=module', '-e', source]
+  const { stdout, stderr } = inOwnMounts('mount -t tmpfs -o noexec tmpfs noexec && exec "$@"', node, dir)
+  t.equal(stderr, '')
+  t.match(stdout, /^second\//)
 })
 
 t.test('first starts at once see the whole file', async (t) => {
