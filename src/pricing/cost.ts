@@ -63,8 +63,9 @@ export function ratesFor(usage: Usage, price: PriceRow): Rates {
   }
 }
 
-/** A kind that the long tier leaves out grows as its input does: rate × to / from, half up. */
+/** A kind that the long tier leaves out grows as its input does: rate × to / from, half up; unknown if that is absurd. */
 function scaled(rate: number | null, to: number | null, from: number | null): number | null {
   if (rate === null || to === null || !from) return null
-  return Number((BigInt(rate) * BigInt(to) * 2n + BigInt(from)) / (BigInt(from) * 2n))
+  const grown = Number((BigInt(rate) * BigInt(to) * 2n + BigInt(from)) / (BigInt(from) * 2n))
+  return Number.isSafeInteger(grown) ? grown : null
 }

@@ -64,7 +64,7 @@ function model(usage: Usage, { base, long }: PriceRow, multiplierMicro: number) 
         pico !== null && long.rates.input !== null && base.input
           ? rounded(pico * BigInt(long.rates.input), BigInt(base.input))
           : null
-    if (pico === null) complete = false
+    if (pico === null || pico > BigInt(Number.MAX_SAFE_INTEGER)) complete = false
     else sum += BigInt(usage[kind]) * pico
   }
   const cost = rounded(sum, 1000n)
@@ -162,4 +162,6 @@ t.test('a long prompt puts the whole call into its tier, and missing rates grow 
   t.equal(ratesFor(used({ inputTokens: 1 }), halves).cacheRead, 2, '1.5 is rounded up')
   const unknown = price({ ...NONE, input: 0, output: 5 }, { abovePromptTokens: 0, rates: { ...NONE, input: 3 } })
   t.equal(ratesFor(used({ inputTokens: 1 }), unknown).output, null, 'nothing grows from a free input')
+  const absurd = price({ ...NONE, input: 1, cacheRead: 1e9 }, { abovePromptTokens: 0, rates: { ...NONE, input: 1e9 } })
+  t.equal(ratesFor(used({ inputTokens: 1 }), absurd).cacheRead, null, 'a rate beyond exact integers is no rate')
 })
