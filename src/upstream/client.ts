@@ -216,10 +216,12 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     else this.#onEnded = callback
   }
 
-  /** Hands over what is held and everything that follows. Another sink may take over later. */
+  /**
+   * Hands over what is held and everything that follows. Another sink may take over later. A pause from before stays: what
+   * is held is handed over all the same, and nothing more.
+   */
   attach(sink: AnswerSink): void {
     this.#sink = sink
-    this.#pausedBySink = false
     while (this.#held.length > 0 && this.#sink === sink) {
       const chunk = this.#held.shift() as Buffer
       this.#heldBytes -= chunk.length
@@ -230,9 +232,10 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     else this.#regulate()
   }
 
-  /** From here on chunks are held until the next sink. */
+  /** From here on chunks are held until the next sink, which is not bound by the pause of this one. */
   detach(): void {
     this.#sink = null
+    this.#pausedBySink = false
   }
 
   /** The upstream is to wait. What was read already still comes: at most a few chunks. */
