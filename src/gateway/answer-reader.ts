@@ -3,8 +3,8 @@ import { SseSplitter } from '../protocols/sse.ts'
 
 /**
  * Reads one upstream answer as it comes: cuts a stream at its events, meters it, and tells apart what may go to the
- * client at once and what must wait until the call is charged (the terminal event and all after it; of a JSON body the
- * last piece). The bytes themselves are never changed.
+ * client at once and what must wait until the call is charged (the terminal event and all after it; of a JSON body all
+ * that is left when it ends, which is at least its last piece). The bytes themselves are never changed.
  */
 export class AnswerReader {
   readonly #meter: UsageMeter
@@ -13,7 +13,7 @@ export class AnswerReader {
   ready: Buffer[] = []
   /** Goes out after the charge. */
   held: Buffer[] = []
-  /** Bytes in `ready` and `held`. */
+  /** All that were ever read, also those that have gone out since or lie in an unfinished event. */
   bytes = 0
 
   constructor(protocol: Protocol, streams: boolean) {
@@ -43,13 +43,17 @@ export class AnswerReader {
   }
 
   /**
-   * The body has ended, perhaps within an event. Behind the terminal event everything is passed on. Before it an event
+   * The body has ended, perhaps within an event. What has not gone out of a JSON body by then goes out after the charge, in
+   * one piece. Behind the terminal event everything is passed on. Before it an event
    * that lacks its blank line counts if it is the terminal one; any other is torn and dropped.
    */
   end(): void {
     const rest = this.#splitter?.rest()
     if (rest && (this.reading.ended !== null || this.#meter.read(rest) >= 0)) this.held.push(rest)
     this.#meter.end()
+    if (this.#splitter) return
+    this.held = this.ready.concat(this.held)
+    this.ready = []
   }
 
   #passEvents(events: Buffer): void {

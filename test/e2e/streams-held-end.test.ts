@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import BetterSqlite3 from 'better-sqlite3'
 import t from 'tap'
+import type { Script } from '../../src/demo/fake-upstream.ts'
+import { messageBody } from '../../src/demo/messages.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
 import { messageRequest, until } from '../support/client.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
@@ -9,12 +11,19 @@ import { startGateway, type TestGateway } from '../support/gateway.ts'
 
 const CHARGE_WAIT_MS = 600
 
+/** One body, in packets of its own. */
+const IN_PIECES: Script = {
+  body: messageBody({ model: 'claude-sonnet-5-5', text: ['hi'], usage: { input: 5, output: 4 } }, 'msg_1'),
+  cuts: [10, 50],
+}
+
 async function start(t: Parameters<typeof startGateway>[0]) {
   return startGateway(t, {
     config: { 'gateway.charge_wait': `${CHARGE_WAIT_MS}ms` },
     setUp: async (site) => ({
       stream: await site.scene(),
       json: await site.scene(),
+      pieces: await site.scene({ accounts: [{ scripts: [IN_PIECES, IN_PIECES] }] }),
       refused: await site.scene({ accounts: [{ scripts: [{ status: 400 }] }] }),
     }),
   })
@@ -77,7 +86,7 @@ t.test(
   'when it cannot be stored at all, the client gets an error instead of the end, and nothing stays behind',
   async (t) => {
     const gw = await start(t)
-    const { stream, json, refused } = gw.scenes
+    const { stream, json, pieces, refused } = gw.scenes
     gw.gateway.store.usage.record = async () => {
       throw new GatewayError('unavailable', 'the spill file is full')
     }
@@ -88,13 +97,19 @@ t.test(
       broken.text,
       /event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"the spill file is full"/,
     )
-    const whole = await gw.call({ key: json.key, body: messageRequest(false) })
-    t.match(whole, { status: 503, ended: 'whole', text: /"message":"the spill file is full"/ })
+    for (const { key } of [json, pieces]) {
+      const whole = await gw.call({ key, body: messageRequest(false) })
+      t.match(whole, { status: 503, ended: 'whole', text: /"message":"the spill file is full"/ })
+    }
     t.match(await gw.call({ key: refused.key, body: messageRequest(false) }), { status: 400 }, 'what the upstream said')
     t.same(await gw.settled(), [])
-    t.match(gw.gateway.counters.all(), { 'usage.lost': 3 })
+    t.match(gw.gateway.counters.all(), { 'usage.lost': 4 })
     const lost = gw.log.filter(({ msg }) => msg === 'a usage record is lost')
-    t.match(lost, [{ record: { userId: stream.user.id, usage: { outputTokens: 4 } } }, {}, {}], 'the log has all of it')
+    t.match(
+      lost,
+      [{ record: { userId: stream.user.id, usage: { outputTokens: 4 } } }, {}, {}, {}],
+      'the log has all of it',
+    )
     t.ok(
       gw.upstream.seen.every(({ over }) => over !== null),
       'no upstream call is left',
@@ -113,4 +128,13 @@ t.test('an upstream that stays silent while the store is busy does not run on wh
   t.match(answer.text, /event: error\n/)
   t.equal(await until('the upstream call to end', () => gw.upstream.seen[0]?.over), 'cancelled')
   await gw.settled()
+})
+
+t.test('one body goes out in one piece with its length, in however many it came', async (t) => {
+  const gw = await start(t)
+  const { status, headers, text } = await gw.call({ key: gw.scenes.pieces.key, body: messageRequest(false) })
+  t.equal(status, 200)
+  t.equal(text, IN_PIECES.body)
+  t.match(headers, { 'content-length': String(text.length), 'transfer-encoding': undefined })
+  t.match(await gw.settled(), [{ outcome: 'complete', usage: { inputTokens: 5, outputTokens: 4 } }])
 })

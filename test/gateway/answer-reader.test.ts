@@ -68,10 +68,16 @@ t.test('a terminal event that lacks its blank line counts; any other torn event 
   t.equal(reader.reading.ended, null)
 })
 
-t.test('of a JSON body the last piece is held', async (t) => {
+t.test('of a JSON body the last piece is held, and with it at the end whatever has not gone out', async (t) => {
   const body = Buffer.from(messageBody(MESSAGE, 'msg_1'))
-  const { ready, held, reader } = read(false, [body.subarray(0, 10), body.subarray(10, 50), body.subarray(50)])
-  t.equal(ready, body.toString('utf8', 0, 50))
-  t.equal(held, body.toString('utf8', 50))
+  const reader = new AnswerReader(messages, false)
+  reader.push(body.subarray(0, 10))
+  reader.push(body.subarray(10, 50))
+  t.equal(Buffer.concat(reader.ready.splice(0)).toString(), body.toString('utf8', 0, 10))
+  reader.push(body.subarray(50))
+  t.equal(Buffer.concat(reader.ready).toString(), body.toString('utf8', 10, 50))
+  reader.end()
+  t.same(reader.ready, [])
+  t.equal(Buffer.concat(reader.held).toString(), body.toString('utf8', 10))
   t.match(reader.reading, { ended: 'complete', usage: { inputTokens: 7, outputTokens: 3, cacheReadTokens: 2 } })
 })
