@@ -13,6 +13,11 @@ import type { Gateway } from './gateway.ts'
 
 /** How long an upstream may keep its connection open after its terminal event before it is cut off. */
 const TRAILING_MS = 1000
+/**
+ * What an upstream may send behind its terminal event, in bytes; vendors send nothing, or a line. It all waits with the
+ * terminal event, without backpressure, for as long as the record takes.
+ */
+const TRAILING_BYTES_MAX = 64 * 1024
 /** A token is about this many bytes of text, where output has to be estimated. */
 const BYTES_PER_TOKEN = 4
 
@@ -49,6 +54,7 @@ export class Relay implements AnswerSink, Disposable {
   readonly #result = Promise.withResolvers<Relayed>()
   #head: AnswerHead | null = null
   #settled = false
+  #trailingBytes = 0
   #upstreamEnded: boolean
   #lastUpstreamMs: number
   #firstTokenMs: number | null = null
@@ -107,12 +113,17 @@ export class Relay implements AnswerSink, Disposable {
 
   data(chunk: Buffer): void {
     this.#lastUpstreamMs = this.#gateway.clock()
-    const { reader } = this.#answer
+    const { reader, exchange } = this.#answer
+    if (this.#settled) this.#trailingBytes += chunk.length
+    if (this.#trailingBytes > TRAILING_BYTES_MAX) {
+      exchange.cancel('it went on behind its terminal event')
+      return
+    }
     try {
       reader.push(chunk)
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error
-      this.#cut(upstreamCut('invalid_answer', 'the upstream sent an event that is too large'))
+      this.#cut(upstreamCut('invalid_answer', 'the upstream sent an event, or an answer, that is too large'))
       return
     }
     this.#flush()

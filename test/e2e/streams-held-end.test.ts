@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import BetterSqlite3 from 'better-sqlite3'
 import t from 'tap'
 import type { Script } from '../../src/demo/fake-upstream.ts'
-import { messageBody } from '../../src/demo/messages.ts'
+import { messageBody, messageEvents } from '../../src/demo/messages.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
-import { messageRequest, until } from '../support/client.ts'
+import { type ClientCall, messageRequest, until } from '../support/client.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 
 /** The end of an answer goes out when its call is charged, and not before. */
@@ -137,4 +137,37 @@ t.test('one body goes out in one piece with its length, in however many it came'
   t.equal(text, IN_PIECES.body)
   t.match(headers, { 'content-length': String(text.length), 'transfer-encoding': undefined })
   t.match(await gw.settled(), [{ outcome: 'complete', usage: { inputTokens: 5, outputTokens: 4 } }])
+})
+
+t.test('an upstream that goes on and on behind its terminal event is cut off', async (t) => {
+  const stream = messageEvents(
+    { model: 'claude-sonnet-5-5', text: ['hi'], usage: { input: 5, output: 4 } },
+    'msg_1',
+  ).join('')
+  const endless = { 'whole events': ': more\n\n', 'one event without an end': 'data: more ' }
+  const gw = await startGateway(t, {
+    setUp: (site) =>
+      Promise.all(
+        Object.values(endless).map((more) => {
+          const script = { body: stream + more.repeat(1_000_000), headers: { 'content-type': 'text/event-stream' } }
+          return site.scene({ accounts: [{ scripts: [script] }] })
+        }),
+      ),
+  })
+  const unlock = lock(gw)
+  const calls: ClientCall[] = []
+  for (const [index, what] of Object.keys(endless).entries()) {
+    const call = gw.open({ key: gw.scenes[index]?.key ?? '', body: messageRequest(true) })
+    await call.has('event: message_delta\n')
+    t.equal(await until('the upstream call to end', () => gw.upstream.seen[index]?.over), 'cancelled', what)
+    t.notMatch(call.text, 'message_stop')
+    calls.push(call)
+  }
+  unlock()
+  for (const { text, ended } of await Promise.all(calls.map(({ over }) => over))) {
+    t.equal(ended, 'whole')
+    t.ok(text.startsWith(stream), 'all of the answer is there')
+    t.ok(text.length < stream.length + 200_000, `and of the rest ${text.length - stream.length} bytes`)
+  }
+  t.match(await gw.settled(), [{ outcome: 'complete' }, { outcome: 'complete' }])
 })
