@@ -25,7 +25,7 @@ export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, clie
     reportedModel: reading.reportedModel,
     stopReason: reading.stopReason,
     firstTokenMs: relayed.firstTokenMs,
-    status: client.status || (client.left ? 0 : head.status),
+    status: relayed.error ? client.statusWith(relayed.error) : client.status || (client.left ? 0 : head.status),
     upstreamRequestId: typeof requestId === 'string' ? requestId : null,
   }
 }

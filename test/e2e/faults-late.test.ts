@@ -97,3 +97,35 @@ t.test('one body instead of a stream goes on as the body that it is', async (t) 
   const outcomes = Object.values(gw.scenes).map(({ user }) => rows.find(({ userId }) => userId === user.id)?.outcome)
   t.same(outcomes, ['complete', 'timed_out', 'upstream_cut'])
 })
+
+t.test(
+  'an answer that is cut before anything of it went out: the row has the status that the client got',
+  async (t) => {
+    const half = (how: 'reset' | 'silence'): WantedAccount => ({
+      scripts: [
+        {
+          body: 'event: message_start\ndata: {"type":"message_start"',
+          headers: { 'content-type': 'text/event-stream' },
+          breaks: { after: 40, how },
+          eventDelayMs: 600,
+        },
+      ],
+    })
+    const gw = await startGateway(t, {
+      config: { 'gateway.preamble_hold': '100ms', 'gateway.idle_timeout': '1s' },
+      setUp: async (site) => ({
+        cut: await site.scene({ accounts: [half('reset')] }),
+        silent: await site.scene({ accounts: [half('silence')] }),
+      }),
+    })
+    const { cut, silent } = gw.scenes
+    const [first, second] = await Promise.all(
+      [cut, silent].map(({ key }) => gw.call({ key, body: messageRequest(true) })),
+    )
+    t.match([first, second], [{ status: 503 }, { status: 504 }])
+    const rows = await gw.settled()
+    const of = ({ user }: typeof cut) => rows.find(({ userId }) => userId === user.id)
+    t.match(of(cut), { outcome: 'upstream_cut', status: 503, attempts: [{ fault: null }] })
+    t.match(of(silent), { outcome: 'timed_out', status: 504, attempts: [{ fault: null }] })
+  },
+)
