@@ -51,7 +51,8 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
   const nowMs = gateway.clock()
   const accounts = gateway.directory.accountsOf(group.id)
   if (accounts.length === 0) {
-    return hopeless('not_found', `group '${group.name}' has no accounts: the operator has to attach one`)
+    // Not 404: for that Claude Code shows its own words instead of ours.
+    return hopeless('unavailable', `group '${group.name}' has no accounts: the operator has to attach one`)
   }
   const serving = accounts.filter((account) => canServe(account, call))
   if (serving.length === 0) {

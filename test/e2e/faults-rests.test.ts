@@ -100,7 +100,7 @@ t.test('accounts at rest', async (t) => {
     await gw.seen()
     const answer = await gw.call({ key: none.key, body: messageRequest(false) })
     t.match(answer, {
-      status: 404,
+      status: 503,
       headers: { 'x-should-retry': 'false' },
       text: /has no accounts: the operator has to attach one/,
     })
@@ -126,6 +126,21 @@ t.test('accounts at rest', async (t) => {
   })
 
   t.test('refusals are counted by what they said', async (t) => {
-    t.match(gw.gateway.counters.all(), { 'refused.not_found': 2, 'refused.unavailable': 2, 'refused.limited': 1 })
+    t.match(gw.gateway.counters.all(), { 'refused.not_found': 1, 'refused.unavailable': 3, 'refused.limited': 1 })
+  })
+})
+
+t.test('after a restart it is still known what an account rests for', async (t) => {
+  const untilMs = Date.now() + 300_000
+  const gw = await startGateway(t, {
+    setUp: async (site) => {
+      const restingFor = async (kind: RestKind) => {
+        const scene = await site.scene()
+        const rest: Rest = { untilMs, hardness: 'hard', kind, reason: 'a reason', step: 1 }
+        await site.store.accounts.rest({ id: scene.accounts[0]?.id ?? '', rest, disabledReason: null })
+        return scene
+      }
+      return { limited: await restingFor('rate_limit'), refused: await restingFor('credential') }
+    },
   })
 })
