@@ -1,3 +1,5 @@
+import type { RestKind } from './fault.ts'
+
 export const PROVIDERS = ['anthropic'] as const
 export type ProviderName = (typeof PROVIDERS)[number]
 
@@ -8,8 +10,9 @@ export type AccountStatus = 'active' | 'paused' | 'disabled'
 export interface Rest {
   untilMs: number
   hardness: 'hard' | 'soft'
+  kind: RestKind
   reason: string
-  /** How often in a row: each repetition doubles the next rest. */
+  /** How often in a row for the same kind of fault: each repetition doubles the next rest. */
   step: number
 }
 

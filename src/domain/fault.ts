@@ -4,7 +4,7 @@
  */
 export type Blame = 'request' | 'account' | 'upstream' | 'client'
 
-/** Kinds of faults that rest an account; each has its own durations in the provider's fault table. */
+/** Kinds of faults that rest an account: the provider's fault table tells which, gateway/rests.ts for how long. */
 export type RestKind = 'credential' | 'funds' | 'rate_limit' | 'overload'
 
 /** One failed attempt, as a value: `attempt` returns it, nobody throws it. */

@@ -69,13 +69,13 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
   }
   const untilOneIsBackMs = (those: ServingAccount[]) =>
     Math.max(1000, Math.min(...those.map(({ account }) => account.rest?.untilMs ?? nowMs)) - nowMs)
-  const limited = resting.filter(({ restsFor }) => restsFor === 'rate_limit')
+  const limited = resting.filter(({ account }) => account.rest?.kind === 'rate_limit')
   if (limited.length > 0) {
     return new GatewayError('limited', `every upstream account that serves '${model}' is at its vendor's rate limit`, {
       retryAfterMs: untilOneIsBackMs(limited),
     })
   }
-  if (resting.every(({ restsFor }) => restsFor === 'credential' || restsFor === 'funds')) {
+  if (resting.every(({ account: { rest } }) => rest?.kind === 'credential' || rest?.kind === 'funds')) {
     return hopeless(
       'overloaded',
       `every account that serves '${model}' is refused by its vendor: the operator has to look`,

@@ -3,7 +3,7 @@ import type { BlockList } from 'node:net'
 import { networks } from '../config/schema.ts'
 import type { Account, Credentials, Rest } from '../domain/account.ts'
 import type { ApiKey } from '../domain/api-key.ts'
-import type { RestKind } from '../domain/fault.ts'
+import { isGatewayError } from '../domain/errors.ts'
 import type { Group } from '../domain/group.ts'
 import type { User } from '../domain/user.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -17,7 +17,7 @@ import type { Change, Store, StoredAccount, StoredCaller } from '../store/store.
 const CALLERS_MAX = 50_000
 /** Hashes that belong to no key, kept so that guessing costs no reads. */
 const STRANGERS_MAX = 10_000
-/** How soon changes that could not be read are tried again. */
+/** How soon what could not be read, or written, is tried again. */
 const RETRY_MS = 1000
 /** The longest that a timer can be set. */
 const TIMER_MAX_MS = 2 ** 31 - 1
@@ -41,12 +41,17 @@ export interface ServingAccount {
   account: StoredAccount
   provider: Provider
   serves: (model: string) => boolean
-  /** What its rest is for; null if it has none, or if it was put to rest before this process started. */
-  restsFor: RestKind | null
   /** Times of recent overloads (unix ms), for soft rests. */
   overloads: number[]
   /** Opens the sealed credentials once. Throws if the master key does not fit. */
   credentials(): Credentials
+}
+
+/** What was done to an account here and is not in the store yet. */
+interface Unstored {
+  serving: ServingAccount
+  /** Null: it is not disabled, or the store knows. */
+  disabledReason: string | null
 }
 
 /** Hears what changed; null = anything may have. */
@@ -69,6 +74,9 @@ export class Directory implements Disposable {
   #byGroup = new Map<string, ServingAccount[]>()
   readonly #listeners = new Set<ChangeListener>()
   #stopListening: () => void = () => {}
+  /** By account. Until it is empty again, what the store says of their rests is older than what is known here. */
+  readonly #unstored = new Map<string, Unstored>()
+  #closed = false
   /** Grows with every change that is heard of: what was read before it may be older than it. */
   #generation = 0
   /** Changes are taken over one after the other. */
@@ -104,12 +112,13 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Puts an account to rest here at once (null: back into service) and tells those who wait, now and when the rest is
-   * over. Storing it is the caller's.
+   * Puts an account to rest here at once (null: back into service), in the store by the way, and tells those who wait,
+   * now and when the rest is over. A soft rest is over before anybody could read it, and is not stored.
    */
-  rest(serving: ServingAccount, rest: Rest | null, restsFor: RestKind | null): void {
-    serving.account = { ...serving.account, rest }
-    serving.restsFor = restsFor
+  rest(serving: ServingAccount, rest: Rest | null): void {
+    const before = serving.account
+    serving.account = { ...before, rest }
+    if (hardRestOf(before) || hardRestOf(serving.account)) this.#storeSoon(serving, null)
     const change: Change = { kind: 'account', subject: serving.account.id }
     this.#tell([change])
     if (!rest) return
@@ -117,10 +126,38 @@ export class Directory implements Disposable {
     timer.unref()
   }
 
-  /** Takes an account out of service here at once, until its operator acts, and tells those who wait. Storing it is the caller's. */
+  /** Takes an account out of service until its operator acts, here at once, in the store by the way, and tells those who wait. */
   disable(serving: ServingAccount, reason: string): void {
     serving.account = { ...serving.account, status: 'disabled', statusReason: reason }
+    this.#storeSoon(serving, reason)
     this.#tell([{ kind: 'account', subject: serving.account.id }])
+  }
+
+  #storeSoon(serving: ServingAccount, disabledReason: string | null): void {
+    const { id } = serving.account
+    const before = this.#unstored.get(id)
+    this.#unstored.set(id, { serving, disabledReason: disabledReason ?? before?.disabledReason ?? null })
+    if (!before) void this.#write(id, true)
+  }
+
+  /** One write at a time for each account, of what is true when it begins; again until the store has taken it. */
+  async #write(id: string, isFirstTry: boolean): Promise<void> {
+    const unstored = this.#unstored.get(id)
+    if (!unstored || this.#closed) return
+    const { serving, disabledReason } = unstored
+    try {
+      await this.#store.accounts.rest({ id, rest: hardRestOf(serving.account), disabledReason })
+    } catch (error) {
+      const reason = (error as Error).message
+      if (isFirstTry) this.#log.warn({ accountId: id, reason }, "an account's rest could not be stored")
+      if (isGatewayError(error, 'unavailable')) {
+        setTimeout(() => void this.#write(id, false), RETRY_MS).unref()
+        return
+      }
+      // Trying again would not help: the account has been removed, or it is a bug.
+    }
+    if (this.#unstored.get(id) === unstored) this.#unstored.delete(id)
+    else void this.#write(id, true)
   }
 
   #tell(changes: Change[] | null): void {
@@ -227,14 +264,24 @@ export class Directory implements Disposable {
     const serves = patternMatcher(account.models.length > 0 ? account.models : provider.defaultModels)
     if (known) {
       const sameSecret = known.account.sealedCredentials === account.sealedCredentials
-      // A soft rest lives here only; the store's word counts for everything else.
-      const softRest = known.account.rest?.hardness === 'soft' && known.account.rest.untilMs > this.#clock()
-      known.account = softRest && !account.rest ? { ...account, rest: known.account.rest } : account
+      known.account = this.#withWhatIsNewerHere(account, known)
       known.serves = serves
       if (!sameSecret) known.credentials = this.#opener(account)
       return known
     }
-    return { account, provider, serves, restsFor: null, overloads: [], credentials: this.#opener(account) }
+    return { account, provider, serves, overloads: [], credentials: this.#opener(account) }
+  }
+
+  /** A soft rest lives here only, and what is not stored yet must not be undone; for everything else the store's word counts. */
+  #withWhatIsNewerHere(account: StoredAccount, { account: { rest } }: ServingAccount): StoredAccount {
+    const unstored = this.#unstored.get(account.id)
+    if (!unstored) {
+      const softRest = rest?.hardness === 'soft' && rest.untilMs > this.#clock()
+      return softRest && !account.rest ? { ...account, rest } : account
+    }
+    const { disabledReason } = unstored
+    if (disabledReason === null) return { ...account, rest }
+    return { ...account, rest, status: 'disabled', statusReason: disabledReason }
   }
 
   #opener(account: StoredAccount): () => Credentials {
@@ -246,9 +293,15 @@ export class Directory implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#closed = true
     this.#stopListening()
     clearTimeout(this.#retry ?? undefined)
   }
+}
+
+/** What of its rest the store has to know. */
+function hardRestOf({ rest }: Account): Rest | null {
+  return rest?.hardness === 'hard' ? rest : null
 }
 
 function callerOf({ key, user, group, member }: StoredCaller): Caller {

@@ -29,7 +29,7 @@ const RETRY_AFTER_MAX_MS = HOUR
 const OVERLOADS_FOR_REST = 3
 const OVERLOAD_WINDOW_MS = MINUTE
 
-/** Puts the account out of service if the fault is its own or its upstream's, here at once and in the store by the way. */
+/** Puts the account out of service if the fault is its own or its upstream's. */
 export function restIfToBlame(gateway: Gateway, serving: ServingAccount, fault: UpstreamFault): void {
   const { account } = serving
   const rest = restAfter(serving, fault, gateway.clock())
@@ -47,38 +47,37 @@ export function restIfToBlame(gateway: Gateway, serving: ServingAccount, fault: 
     fault.disables ? 'an account is disabled: its vendor refuses it for good' : 'an account rests',
   )
   if (disabledReason !== null) gateway.directory.disable(serving, disabledReason)
-  if (rest) gateway.directory.rest(serving, rest, fault.rest)
-  // A soft rest is over before anybody could read it.
-  if (rest?.hardness !== 'soft' || disabledReason !== null) store(gateway, serving, disabledReason)
+  if (rest) gateway.directory.rest(serving, rest)
 }
 
 /** The account answered well: whatever doubled its rests is over. */
 export function clearRest(gateway: Gateway, serving: ServingAccount): void {
   const { rest } = serving.account
-  if (!rest || rest.untilMs > gateway.clock()) return
-  gateway.directory.rest(serving, null, null)
-  if (rest.hardness === 'hard') store(gateway, serving, null)
+  if (rest && rest.untilMs <= gateway.clock()) gateway.directory.rest(serving, null)
 }
 
-function store(gateway: Gateway, { account }: ServingAccount, disabledReason: string | null): void {
-  gateway.store.accounts.rest({ id: account.id, rest: account.rest, disabledReason }).catch((error: Error) => {
-    gateway.log.warn({ accountId: account.id, reason: error.message }, "an account's rest could not be stored")
-  })
-}
-
-/** What a fault does to its account: a new rest, or null for none. Counts overloads on the account. */
+/** What a fault does to its account: a new rest, or null to leave it as it is. Counts overloads on the account. */
 export function restAfter(serving: ServingAccount, fault: UpstreamFault, nowMs: number): Rest | null {
-  if (fault.rest === null) return null
-  if (fault.rest === 'overload' && !isTooOften(serving, nowMs)) return null
-  const rule = REST_RULES[fault.rest]
+  const { rest: kind, reason } = fault
+  if (kind === null) return null
+  if (kind === 'overload' && !isTooOften(serving, nowMs)) return null
+  const { hardness, firstMs, maxMs } = REST_RULES[kind]
   const before = serving.account.rest
+  const running = before && before.untilMs > nowMs ? before : null
+  const told = kind === 'rate_limit' ? fault.retryAfterMs : null
+  const repeats = before?.kind === kind
   // Somebody else's call failed just before in the same way: one failure of the account, not two.
-  if (before && before.untilMs > nowMs && before.hardness === rule.hardness) return null
-  const step = (before?.step ?? 0) + 1
-  const told = fault.rest === 'rate_limit' ? fault.retryAfterMs : null
-  const lastsMs =
-    told !== null ? Math.min(told, RETRY_AFTER_MAX_MS) : Math.min(rule.firstMs * 2 ** (step - 1), rule.maxMs)
-  return { untilMs: nowMs + lastsMs, hardness: rule.hardness, reason: fault.reason, step }
+  if (running && repeats && told === null) return null
+  const step = !repeats ? 1 : running ? before.step : before.step + 1
+  const lastsMs = told !== null ? Math.min(told, RETRY_AFTER_MAX_MS) : Math.min(firstMs * 2 ** (step - 1), maxMs)
+  const rest: Rest = { untilMs: nowMs + lastsMs, hardness, kind, reason, step }
+  return running && outlasts(running, rest) ? null : rest
+}
+
+/** Whether a rest that is under way goes on as if the new one had not been earned: a hard one gives way only to a later end. */
+function outlasts(running: Rest, rest: Rest): boolean {
+  if (running.hardness !== rest.hardness) return running.hardness === 'hard'
+  return running.untilMs >= rest.untilMs
 }
 
 function isTooOften(serving: ServingAccount, nowMs: number): boolean {

@@ -142,7 +142,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const feed = await follow(store)
     const audits = await store.audit.last(1000)
     world.clock.nowMs += 1
-    const rest = { untilMs: 1, hardness: 'hard', reason: 'x', step: 1 } as const
+    const rest = { untilMs: 1, hardness: 'hard', kind: 'funds', reason: 'x', step: 1 } as const
     const attempts = {
       'users.find': store.users.find('nobody@example.com'),
       'users.set': store.users.set({ id: NOBODY, changes: { name: 'x' }, by }),
@@ -400,7 +400,13 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     }
     t.same(await store.accounts.set({ id: account.id, changes, by }), { ...account, ...changes })
 
-    const rest = { untilMs: START_MS + 60_000, hardness: 'hard', reason: 'rate_limit_error', step: 2 } as const
+    const rest = {
+      untilMs: START_MS + 60_000,
+      hardness: 'hard',
+      kind: 'rate_limit',
+      reason: 'rate_limit_error',
+      step: 2,
+    } as const
     const resting = async () => (await store.accounts.find(account.id)).rest
     await store.accounts.rest({ id: account.id, rest, disabledReason: null })
     t.same(await store.accounts.find(account.id), { ...account, ...changes, rest })

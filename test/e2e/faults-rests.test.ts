@@ -1,4 +1,6 @@
 import t from 'tap'
+import type { Rest } from '../../src/domain/account.ts'
+import type { RestKind } from '../../src/domain/fault.ts'
 import { messageRequest, until } from '../support/client.ts'
 import { startGateway } from '../support/gateway.ts'
 
@@ -143,4 +145,7 @@ t.test('after a restart it is still known what an account rests for', async (t) 
       return { limited: await restingFor('rate_limit'), refused: await restingFor('credential') }
     },
   })
+  const call = (name: keyof typeof gw.scenes) => gw.call({ key: gw.scenes[name].key, body: messageRequest(false) })
+  t.match(await call('limited'), { status: 429, headers: { 'retry-after': /^(300|29\d)$/ } })
+  t.match(await call('refused'), { status: 529, headers: { 'x-should-retry': 'false' }, text: /refused by its vendor/ })
 })

@@ -1,18 +1,23 @@
 import { pino } from 'pino'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import type { Rest } from '../../src/domain/account.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
-import { Directory } from '../../src/gateway/directory.ts'
+import { Directory, type ServingAccount } from '../../src/gateway/directory.ts'
 import type { Change, Store, StoredAccount, StoredCaller } from '../../src/store/store.ts'
+import { until } from '../support/client.ts'
+
+type RestInput = Parameters<Store['accounts']['rest']>[0]
 
 /** A store that answers when the test says so. */
 class SlowStore {
   readonly callerReads: PromiseWithResolvers<StoredCaller | null>[] = []
   readonly accountReads: PromiseWithResolvers<StoredAccount[]>[] = []
+  readonly restWrites: (PromiseWithResolvers<void> & { input: RestInput })[] = []
   #listener: (changes: Change[] | null) => void = () => {}
 
   readonly store = {
     keys: { callerOf: () => this.#next(this.callerReads) },
-    accounts: { list: () => this.#next(this.accountReads) },
+    accounts: { list: () => this.#next(this.accountReads), rest: (input: RestInput) => this.#write(input) },
     onRevision: (listener: (changes: Change[] | null) => void) => {
       this.#listener = listener
       return () => {}
@@ -23,6 +28,20 @@ class SlowStore {
     const read = Promise.withResolvers<T>()
     reads.push(read)
     return read.promise
+  }
+
+  #write(input: RestInput): Promise<void> {
+    const write = { input, ...Promise.withResolvers<void>() }
+    this.restWrites.push(write)
+    return write.promise
+  }
+
+  /** Makes the directory read its accounts, as the store has them. */
+  async load(...accounts: StoredAccount[]): Promise<void> {
+    this.announce([{ kind: 'account', subject: 'acc_1' }])
+    await turn()
+    this.accountReads.shift()?.resolve(accounts)
+    await turn()
   }
 
   announce(changes: Change[] | null): void {
@@ -167,22 +186,68 @@ t.test('a listener that fails, at once or later, harms nobody', async (t) => {
   t.equal(warnings.length, 2)
 })
 
+const SOFT: Rest = { untilMs: 1_010_000, hardness: 'soft', kind: 'overload', reason: 'overloaded_error', step: 1 }
+const HARD: Rest = { untilMs: 1_010_000, hardness: 'hard', kind: 'rate_limit', reason: 'rate_limit_error', step: 1 }
+
+async function withAccount(t: Test) {
+  const started = await startDirectory()
+  t.teardown(() => started.directory[Symbol.dispose]())
+  await started.slow.load(account('acc_1'))
+  return { ...started, serving: started.directory.account('acc_1') as ServingAccount }
+}
+
 t.test('a soft rest lives here only; of a hard one the store has the last word', async (t) => {
-  const { slow, directory } = await startDirectory()
-  const load = async (accounts: StoredAccount[]) => {
-    slow.announce([{ kind: 'account', subject: 'acc_1' }])
-    await turn()
-    slow.accountReads.shift()?.resolve(accounts)
-    await turn()
-  }
-  await load([account('acc_1')])
-  const serving = directory.account('acc_1')
-  if (!serving) return t.fail('the account is not there')
-  directory.rest(serving, { untilMs: 1_010_000, hardness: 'soft', reason: 'overloaded_error', step: 1 }, 'overload')
-  await load([account('acc_1')])
+  const { slow, directory, serving } = await withAccount(t)
+  directory.rest(serving, SOFT)
+  t.equal(slow.restWrites.length, 0)
+  await slow.load(account('acc_1'))
   t.equal(directory.account('acc_1'), serving, 'the same object, for running calls')
-  t.equal(serving.account.rest?.reason, 'overloaded_error')
-  directory.rest(serving, { untilMs: 1_010_000, hardness: 'hard', reason: 'rate_limit_error', step: 1 }, 'rate_limit')
-  await load([account('acc_1')])
+  t.equal(serving.account.rest, SOFT)
+  directory.rest(serving, HARD)
+  slow.restWrites.shift()?.resolve()
+  await turn()
+  await slow.load(account('acc_1'))
   t.equal(serving.account.rest, null, 'woken by the operator')
+})
+
+t.test('what the store has not taken yet outlives a reload, and is offered again until it has', async (t) => {
+  const { slow, directory, serving, warnings } = await withAccount(t)
+  directory.rest(serving, HARD)
+  directory.disable(serving, 'its vendor says so')
+  await slow.load(account('acc_1', { priority: 7 }))
+  t.match(serving.account, { rest: HARD, status: 'disabled', statusReason: 'its vendor says so', priority: 7 })
+  t.equal(slow.restWrites.length, 1, 'one write at a time')
+  slow.restWrites.shift()?.reject(new GatewayError('unavailable', 'the disk is full'))
+  await turn()
+  await slow.load(account('acc_1'))
+  t.match(serving.account, { rest: HARD, status: 'disabled' }, 'nor is it lost when the store refuses it')
+  const again = await until('the second try', () => slow.restWrites.shift())
+  t.same(again.input, { id: 'acc_1', rest: HARD, disabledReason: 'its vendor says so' })
+  again.resolve()
+  await turn()
+  t.same([slow.restWrites.length, warnings.length], [0, 1])
+  await slow.load(account('acc_1'))
+  t.match(serving.account, { rest: null, status: 'active' }, 'then the store has the last word again')
+})
+
+t.test('the newest rest is the one that is stored', async (t) => {
+  const { slow, directory, serving } = await withAccount(t)
+  directory.rest(serving, HARD)
+  directory.rest(serving, { ...HARD, untilMs: 1_020_000 })
+  directory.rest(serving, null)
+  slow.restWrites.shift()?.resolve()
+  await turn()
+  t.same(
+    slow.restWrites.map(({ input }) => input.rest),
+    [null],
+  )
+})
+
+t.test('a rest that the store can never take is not offered again', async (t) => {
+  const { slow, directory, serving } = await withAccount(t)
+  directory.rest(serving, HARD)
+  slow.restWrites.shift()?.reject(new GatewayError('not_found', 'the account has been removed'))
+  await turn()
+  directory.rest(serving, null)
+  t.equal(slow.restWrites.length, 1, 'the next one is written at once')
 })

@@ -63,12 +63,34 @@ t.test("a vendor's own word is taken, up to an hour, and for rate limits only", 
   t.equal(lasts('credential', 42 * SECOND), 10 * MINUTE + 5000)
 })
 
+const HARD: Rest = { untilMs: 10_000, hardness: 'hard', kind: 'rate_limit', reason: 'rate_limit_error', step: 2 }
+const SOFT: Rest = { ...HARD, hardness: 'soft', kind: 'overload' }
+
 t.test('what rests already is not put to rest again: many calls fail at once, the account once', async (t) => {
-  const hard: Rest = { untilMs: 10_000, hardness: 'hard', reason: 'rate_limit_error', step: 2 }
-  t.equal(restAfter(resting(hard), fault('rate_limit'), 9999), null)
-  t.match(restAfter(resting(hard), fault('rate_limit'), 10_000), { step: 3 })
-  const soft: Rest = { ...hard, hardness: 'soft' }
-  t.match(restAfter(resting(soft), fault('credential'), 5000), { hardness: 'hard' }, 'a soft rest hides no hard one')
+  t.equal(restAfter(resting(HARD), fault('rate_limit'), 9999), null)
+  t.match(restAfter(resting(HARD), fault('rate_limit'), 10_000), { step: 3 })
+  t.match(restAfter(resting(SOFT), fault('credential'), 5000), { hardness: 'hard' }, 'a soft rest hides no hard one')
+})
+
+t.test('a hard rest ends no sooner for a soft one, nor for a shorter hard one', async (t) => {
+  const told: Rest = { ...HARD, untilMs: HOUR, step: 1 }
+  const serving = resting(told)
+  for (const ms of [1, 2, 3, 4]) t.equal(restAfter(serving, fault('overload'), ms), null)
+  t.equal(restAfter(serving, fault('rate_limit', 5000), 5), null)
+  t.equal(restAfter(serving, fault('credential'), 5), null)
+  t.match(restAfter(serving, fault('funds'), 5), { kind: 'funds', untilMs: HOUR + 5 }, 'it ends later')
+})
+
+t.test("a vendor's own word prolongs a rest that was only guessed, and counts as the same failure", async (t) => {
+  const rest = restAfter(resting(HARD), fault('rate_limit', HOUR), 9000)
+  t.match(rest, { kind: 'rate_limit', untilMs: HOUR + 9000, step: 2 })
+})
+
+t.test('only the same kind of fault doubles', async (t) => {
+  const sixth: Rest = { ...HARD, step: 6 }
+  t.match(restAfter(resting(sixth), fault('credential'), 20_000), { step: 1, untilMs: 10 * MINUTE + 20_000 })
+  const unsaid = { ...sixth, kind: undefined } as unknown as Rest // stored before kinds were
+  t.match(restAfter(resting(unsaid), fault('rate_limit'), 20_000), { step: 1 })
 })
 
 t.test('a fault that rests nothing rests nothing', async (t) => {
