@@ -40,8 +40,8 @@ export class AdmittedCall implements RunningCall {
     gateway.running.add(this)
   }
 
-  get arrivedMs(): number {
-    return this.call.arrivedMs
+  get admittedMs(): number {
+    return this.#story.admittedMs
   }
 
   get admission(): Admission {

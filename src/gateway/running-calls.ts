@@ -10,7 +10,8 @@ export interface Stoppable {
 
 /** An admitted call. */
 export interface RunningCall extends Stoppable {
-  readonly arrivedMs: number
+  /** Unix ms. */
+  readonly admittedMs: number
   /** Writes the call into the start journal. */
   journal(): void
 }
@@ -60,10 +61,10 @@ export class RunningCalls {
     for (const call of [...this.#waiting, ...this.#admitted]) call.stop()
   }
 
-  /** In order of arrival, so it stops at the first that is young. */
+  /** In order of admission, so it stops at the first that is young. */
   #journalOld(nowMs: number): void {
     for (const call of this.#unjournaled) {
-      if (nowMs - call.arrivedMs < JOURNAL_AFTER_MS) return
+      if (nowMs - call.admittedMs < JOURNAL_AFTER_MS) return
       this.#unjournaled.delete(call)
       call.journal()
     }
