@@ -28,7 +28,9 @@ export class AdmittedCall implements RunningCall {
   #settled = false
   #stop: (reason: StopReason) => void = () => {}
   #stopReason: StopReason | null = null
-  #unwatch: () => void = () => {}
+  #reported: Usage | null = null
+  /** Set while the answer is read on for a client that has left. */
+  #endReadingOn: (() => void) | null = null
 
   /** Throws `unavailable` if the account is gone. */
   constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission) {
@@ -75,23 +77,27 @@ export class AdmittedCall implements RunningCall {
     this.#stop(this.#stopReason)
   }
 
-  /** The client has closed its connection: the upstream call, if it runs, ends now, or is read on for a while. */
+  /**
+   * The client has closed its connection: the upstream call, if it runs, ends now, or is read on for a while. Each try of
+   * a call may say so.
+   */
   clientLeft(): void {
-    if (this.#settled) return
+    if (this.#settled || this.#endReadingOn) return
     if (this.call.whenClientLeaves !== 'read_on') {
       this.stop('client_left')
       return
     }
     const { clock, config, ticker } = this.#gateway
     const readOnUntilMs = clock() + config.gateway.readOnMs
-    this.#unwatch = ticker.watch((now) => {
+    const unwatch = ticker.watch((now) => {
       if (now < readOnUntilMs) return
-      this.#unwatch()
+      unwatch()
       this.stop('client_left')
     })
+    this.#endReadingOn = unwatch
   }
 
-  /** Notes one attempt at the account that is asked now. */
+  /** Notes one attempt at the account that is asked now. What a failed one used is the operator's loss, unless the call was stopped. */
   noteAttempt(startedMs: number, result: AttemptResult): void {
     const { serving, attempts, admittedMs } = this.#story
     const fault = 'fault' in result ? result.fault : null
@@ -163,7 +169,7 @@ export class AdmittedCall implements RunningCall {
   /** Gives back what the call holds. Its upstream call must have ended. */
   async settle(): Promise<void> {
     this.#settled = true
-    this.#unwatch()
+    this.#endReadingOn?.()
     this.#gateway.running.delete(this)
     const record = this.#stored ? this.#record : null
     const spentNanoUsd = record ? (record.payer === 'none' ? record.costNanoUsd : record.chargedNanoUsd) : 0

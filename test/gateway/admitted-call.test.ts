@@ -56,6 +56,14 @@ t.test('a client that leaves stops the call at once, or after a while, or not at
   t.same(stops, ['client_left'])
   t.equal(watchers.size, 0)
 
+  const twice = admitted('read_on')
+  const retried = twice.make()
+  retried.clientLeft()
+  retried.clientLeft() // its first try ended with a stale connection, and the second one hears of it too
+  t.equal(twice.watchers.size, 1)
+  await retried.settle()
+  t.equal(twice.watchers.size, 0, 'and nothing of it stays')
+
   const over = admitted('read_on')
   const ended = over.make()
   await ended.settle()
