@@ -1,5 +1,6 @@
 import type { CallRecord } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import type { Usage } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
@@ -53,6 +54,11 @@ export class AdmittedCall implements RunningCall {
   /** The account that is asked now. */
   get serving(): ServingAccount {
     return this.#story.serving
+  }
+
+  /** What the upstream had reported of an answer when the call was stopped before that could be relayed; null for nothing. */
+  get reported(): Usage | null {
+    return this.#reported
   }
 
   /** Why somebody wanted it ended; null if nobody did. */
@@ -110,6 +116,7 @@ export class AdmittedCall implements RunningCall {
       message: fault && redact(fault.message),
     })
     if ('answer' in result) this.#answered = true
+    else if (result.used && result.fault.blame === 'client') this.#reported = result.used
     else if (result.used) {
       const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
       this.#story.lostNanoUsd += costOf(result.used, price, 0).costNanoUsd

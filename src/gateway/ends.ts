@@ -30,15 +30,23 @@ export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, clie
   }
 }
 
-/** How a call ended that no upstream answered. */
+/** How a call ended that no upstream answered, or whose answer could not be relayed any more. */
 export function endOfFailure(error: unknown, client: ClientAnswer, running: AdmittedCall): CallEnd {
   const status = client.statusWith(error)
-  if (client.left) return noAnswer('client_left', 'client_left', status)
-  if (running.stopReason === 'stopped') return noAnswer('stopped', 'stopped', status)
+  if (client.left) return { ...noAnswer('client_left', 'client_left', status), ...reportedUsage(running) }
+  if (running.stopReason === 'stopped') return { ...noAnswer('stopped', 'stopped', status), ...reportedUsage(running) }
   if (error instanceof UpstreamRefusal) return noAnswer('rejected', `http_${error.status}`, status)
   const code = isGatewayError(error) ? error.code : 'internal'
   const outcome: Outcome = code === 'timed_out' ? 'timed_out' : 'failed'
   return noAnswer(outcome, code, status)
+}
+
+/** What is charged of an answer that was stopped before anything of it went out: what the upstream had reported by then. */
+function reportedUsage({ call, reported, stopReason }: AdmittedCall): Pick<CallEnd, 'usage' | 'estimated'> | null {
+  if (!reported) return null
+  const isAsDelivered = stopReason === 'client_left' && call.whenClientLeaves === 'delivered'
+  const outputTokens = isAsDelivered ? 0 : reported.outputTokens
+  return { usage: { ...reported, outputTokens }, estimated: outputTokens !== reported.outputTokens }
 }
 
 /** Counts a request that came to nothing and leaves no usage row, by the word for what it was told. */

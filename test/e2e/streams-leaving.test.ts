@@ -150,3 +150,38 @@ t.test('clients that leave', async (t) => {
     t.equal((await gw.call({ key: stays.key, body: messageRequest(false) })).status, 200)
   })
 })
+
+t.test('what was reported while the preamble was held is charged, whoever ended the call', async (t) => {
+  const preamble: Script = { usage: { input: 200_000, output: 9 }, breaks: { after: 1, how: 'silence' } }
+  const gw = await startGateway(t, {
+    config: { 'gateway.preamble_hold': '30s', 'gateway.read_on': '300ms', 'gateway.shutdown_grace': '100ms' },
+    setUp: async (site) => {
+      const scene = (whenClientLeaves: WhenClientLeaves) =>
+        site.scene({ group: { whenClientLeaves }, accounts: [{ scripts: [preamble] }] })
+      return {
+        ...{ abort: await scene('abort'), delivered: await scene('delivered'), read_on: await scene('read_on') },
+        ...{ stopped: await scene('abort'), other: await site.scene() },
+      }
+    },
+  })
+  const { other, ...scenes } = gw.scenes
+  const calls = Object.values(scenes).map((of) =>
+    gw.open({ key: of.key, path: `/v1/messages?${of.user.id}`, body: messageRequest(true) }),
+  )
+  for (const of of Object.values(scenes)) await until('its first event', () => seenOf(gw, of)?.bytesSent)
+  await gw.call({ key: other.key, body: messageRequest(true) }) // what was sent before that has been read
+  for (const call of calls.slice(0, 3)) call.leave()
+  await until('three of them to be over', () => gw.gateway.running.size === 1)
+  await gw.daemon.drain()
+  t.match(await calls[3]?.over, { status: 503, text: /shutting down/ })
+  const rows = await gw.settled()
+  const rowOf = ({ user }: Scene) => rows.find(({ userId }) => userId === user.id)
+  const reported = { inputTokens: 200_000, outputTokens: 1 } // as the first event says
+  const left = { outcome: 'client_left', status: 0, lostNanoUsd: 0, estimated: false, usage: reported }
+  t.match(rowOf(scenes.abort), left)
+  t.match(rowOf(scenes.read_on), left)
+  t.match(rowOf(scenes.delivered), { ...left, estimated: true, usage: { inputTokens: 200_000, outputTokens: 0 } })
+  t.match(rowOf(scenes.stopped), { ...left, outcome: 'stopped', status: 503 })
+  t.ok(Object.values(scenes).every((of) => (rowOf(of)?.costNanoUsd ?? 0) > 0))
+  t.same((await gw.gateway.store.usage.verify()).problems, [])
+})
