@@ -10,6 +10,8 @@ import type { Gateway } from './gateway.ts'
 
 /** Of an error body, to be classified and perhaps relayed. */
 const ERROR_BYTES_MAX = 1024 * 1024
+/** So long its rest is waited for: the head has said already whose fault it is, and another account may be free. */
+const ERROR_BODY_MS = 5000
 /** A JSON answer is held whole up to this, so that a cut can still become an error or a failover; a larger one is relayed as it comes. */
 const HELD_ANSWER_BYTES_MAX = 1024 * 1024
 
@@ -53,11 +55,15 @@ export async function attempt(
   const request = openRequest(call, serving, operation)
   if ('fault' in request) return request
   const once = () => new Try(gateway, call, serving, limits).run(request)
-  const result = await once()
-  return 'fault' in result && result.fault.reason === STALE_CONNECTION ? once() : result
+  const first = await once()
+  const result = 'stale' in first ? await once() : first
+  if (!('stale' in result)) return result
+  // Twice in a row is nobody's fault either, but now another account is the better choice.
+  return { fault: { ...upstreamFault('stale_connection', result.stale.message), rest: null }, used: null }
 }
 
-const STALE_CONNECTION = 'stale_connection'
+/** What one request came to. stale: it went out on a connection that the upstream had just closed. */
+type TryResult = AttemptResult | { stale: UpstreamFailure }
 
 function openRequest(
   call: Call,
@@ -90,9 +96,9 @@ class Try {
   readonly #limits: AttemptLimits
   /** Why it was cut short, if it was. */
   #stopped: StopReason | 'timed_out' | null = null
-  /** Unix ms when a stream's preamble goes out whether content has come or not. */
-  #holdUntilMs = Number.POSITIVE_INFINITY
-  #letPreambleGo: () => void = () => {}
+  /** Unix ms when what has come must do: a stream's preamble goes out without content, an error is judged by its head. */
+  #waitUntilMs = Number.POSITIVE_INFINITY
+  #waitNoLonger: () => void = () => {}
 
   constructor(gateway: Gateway, call: Call, serving: ServingAccount, limits: AttemptLimits) {
     this.#gateway = gateway
@@ -101,7 +107,7 @@ class Try {
     this.#limits = limits
   }
 
-  async run(request: UpstreamRequest): Promise<AttemptResult> {
+  async run(request: UpstreamRequest): Promise<TryResult> {
     const exchange = this.#gateway.upstream.send(request)
     const stop = (reason: StopReason | 'timed_out') => {
       this.#stopped ??= reason
@@ -109,7 +115,7 @@ class Try {
     }
     const unwatch = this.#gateway.ticker.watch((now) => {
       if (now >= this.#limits.deadlineMs) stop('timed_out')
-      else if (now >= this.#holdUntilMs) this.#letPreambleGo()
+      else if (now >= this.#waitUntilMs) this.#waitNoLonger()
     })
     let isGood = false
     try {
@@ -123,21 +129,28 @@ class Try {
     }
   }
 
-  async #read(exchange: UpstreamExchange): Promise<AttemptResult> {
+  async #read(exchange: UpstreamExchange): Promise<TryResult> {
     const head = await exchange.head
-    if (isFailure(head)) return { fault: this.#faultOf(head, 'no head'), used: null }
-    const { provider } = this.#serving
-    if (head.status < 200 || head.status >= 300) {
-      const { body, failure } = await collectBody(exchange, ERROR_BYTES_MAX)
-      const fault = this.#stopped && failure ? this.#faultOf(failure, 'head') : provider.readFault(head, body)
-      return { fault, used: null }
+    if (isFailure(head)) {
+      const isStale = head.kind === 'reset' && head.reused && this.#stopped === null
+      return isStale ? { stale: head } : { fault: this.#faultOf(head), used: null }
     }
+    if (head.status < 200 || head.status >= 300) return { fault: await this.#readError(exchange, head), used: null }
     const streams = String(head.headers['content-type'] ?? '').includes('text/event-stream')
     const reader = new AnswerReader(this.#call.protocol, streams)
     const answer = { serving: this.#serving, exchange, head, reader, whole: false }
     const failure = await this.#readUntilGood(answer)
-    if (failure) return { fault: this.#faultOf(failure, 'head'), used: usedBy(answer) }
+    if (failure) return { fault: this.#faultOf(failure), used: usedBy(answer) }
     return this.#judge(answer)
+  }
+
+  /** Whose fault an error is, by its head and as much of its body as comes in time. */
+  async #readError(exchange: UpstreamExchange, head: ResponseHead): Promise<UpstreamFault> {
+    this.#waitUntilMs = this.#gateway.clock() + ERROR_BODY_MS
+    this.#waitNoLonger = () => exchange.cancel('the rest of an error did not come in time')
+    const { body, failure } = await collectBody(exchange, ERROR_BYTES_MAX)
+    const isGivenUp = failure && this.#stopped !== null && this.#stopped !== 'timed_out'
+    return isGivenUp ? this.#faultOf(failure) : this.#serving.provider.readFault(head, body)
   }
 
   /** Reads on until it is clear enough that the answer is good: a stream's first content, or a JSON body's end. */
@@ -149,8 +162,8 @@ class Try {
       resolve(failure)
     }
     if (reader.streams) {
-      this.#holdUntilMs = this.#gateway.clock() + this.#gateway.config.gateway.preambleHoldMs
-      this.#letPreambleGo = () => {
+      this.#waitUntilMs = this.#gateway.clock() + this.#gateway.config.gateway.preambleHoldMs
+      this.#waitNoLonger = () => {
         if (reader.bytes > 0) done(null)
       }
     }
@@ -160,7 +173,8 @@ class Try {
           reader.push(chunk)
         } catch (error) {
           if (!(error instanceof EventTooLarge)) throw error
-          done({ kind: 'invalid', message: 'an event of the stream is too large', reused: exchange.reused })
+          const message = 'the upstream sent an event, or an answer, that is too large'
+          done({ kind: 'invalid', message, reused: exchange.reused })
           return
         }
         const { contentSeen, ended } = reader.reading
@@ -193,7 +207,7 @@ class Try {
   }
 
   /** A broken exchange as a fault: ours to time, the client's to leave, else the upstream's. */
-  #faultOf(failure: UpstreamFailure, after: 'no head' | 'head'): UpstreamFault {
+  #faultOf(failure: UpstreamFailure): UpstreamFault {
     switch (this.#stopped) {
       case 'client_left':
         return { ...upstreamFault('client_left', 'the client closed its connection'), blame: 'client', rest: null }
@@ -206,8 +220,7 @@ class Try {
         return { ...upstreamFault('timed_out', message), mayBeRunning: !stream }
       }
       default: {
-        const stale = after === 'no head' && failure.kind === 'reset' && failure.reused
-        const fault = upstreamFault(stale ? STALE_CONNECTION : REASONS[failure.kind], failure.message)
+        const fault = upstreamFault(REASONS[failure.kind], failure.message)
         return failure.kind === 'refused' ? { ...fault, rest: null } : fault
       }
     }
