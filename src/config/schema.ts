@@ -270,7 +270,11 @@ export const schema = z.strictObject({
     .strictObject({
       wait: duration('How long a call may wait in line for a slot, in all.', '30s', reloads),
       line_extra: whole(0, 100_000, 'Calls that may wait in one line beyond its limit of slots.', 20, reloads),
-      buffered_bytes_max: size('Request bodies held in memory at a time, over all calls.', '256MiB', reloads),
+      buffered_bytes_max: size(
+        "Request bodies held in memory at a time, over all calls; one user's may be half of it.",
+        '256MiB',
+        reloads,
+      ),
       sticky_wait: duration("How long a session's call waits for its own busy account.", '20s', reloads),
       sticky_line: whole(0, 100_000, "Calls in line for one session's account.", 3, reloads),
       binding_ttl: duration('How long a session stays bound to its account after its last call.', '1h', reloads),

@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http'
-import { promisify } from 'node:util'
-import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib'
-import { GatewayError } from '../domain/errors.ts'
+import type { Transform } from 'node:stream'
+import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
+import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { formatSize } from '../lib/size.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { Call } from './call.ts'
 import { shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
+import { Holding } from './held-bodies.ts'
 import { identify } from './identify.ts'
 import type { RunningCalls } from './running-calls.ts'
 
@@ -18,27 +19,30 @@ export async function readCall(
   { callId, arrivedMs }: { callId: string; arrivedMs: number },
 ): Promise<Call> {
   const timing = req.headers['x-subgate-timing'] === '1' ? { startedAt: performance.now(), elsewhereMs: 0 } : null
-  const { caller, clientIp } = await identify(gateway, req)
-  const identifiedAt = timing ? performance.now() : 0
-  const body = await readBody(req, gateway.running, {
-    maxBodyBytes: gateway.config.server.maxBodyBytes,
-    bufferedBytesMax: gateway.config.gateway.bufferedBytesMax,
-  })
-  if (timing) timing.elsewhereMs += performance.now() - identifiedAt // the client's time to send it
-  const url = req.url ?? '/'
-  const queryAt = url.indexOf('?')
+  let body: HeldBody | null = null
   try {
+    const { caller, clientIp } = await identify(gateway, req)
+    const identifiedAt = timing ? performance.now() : 0
+    const held = await readBody(req, gateway.running, {
+      userId: caller.user.id,
+      maxBodyBytes: gateway.config.server.maxBodyBytes,
+      bufferedBytesMax: gateway.config.gateway.bufferedBytesMax,
+    })
+    body = held
+    if (timing) timing.elsewhereMs += performance.now() - identifiedAt // the client's time to send it
+    const url = req.url ?? '/'
+    const queryAt = url.indexOf('?')
     const releaseBody = () => {
       call.body = null
-      body.release()
+      held.release()
     }
     const call: Call = {
       id: callId,
       arrivedMs,
       protocol,
-      facts: protocol.parse(req.headers, body.bytes),
+      facts: protocol.parse(req.headers, held.bytes),
       caller,
-      body: body.bytes,
+      body: held.bytes,
       releaseBody,
       [Symbol.dispose]: releaseBody,
       headers: req.headers,
@@ -50,25 +54,32 @@ export async function readCall(
     }
     return call
   } catch (error) {
-    body.release()
+    body?.release()
+    hangUpSoon(req)
     throw error
   }
+}
+
+/** How long the rest of a refused body is read and thrown away, in ms: clients that first send it all shall see the answer. */
+const LINGER_MS = 2000
+
+/** Closes the connection of a request that is refused while its body still comes, if that does not end in a moment. */
+function hangUpSoon(req: IncomingMessage): void {
+  if (req.complete) return
+  req.resume()
+  const timer = setTimeout(() => req.socket.destroy(), LINGER_MS).unref()
+  req.once('close', () => clearTimeout(timer))
 }
 
 /** Of what is kept with the usage row. */
 const USER_AGENT_CHARACTERS_MAX = 256
 
-const DECODERS: Record<string, (body: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>> = {
-  gzip: promisify(gunzip) as never,
-  deflate: promisify(inflate) as never,
-  br: promisify(brotliDecompress) as never,
-  zstd: promisify(zstdDecompress) as never,
-}
-
 export interface ReadLimits {
+  /** Whose body it is. */
+  userId: string
   /** Of one body, also after decoding. */
   maxBodyBytes: number
-  /** Of all bodies that are held at a time. */
+  /** Of all bodies that are held at a time. One user's may be half of it, and always one body. */
   bufferedBytesMax: number
 }
 
@@ -78,16 +89,18 @@ export interface HeldBody {
   release(): void
 }
 
-/** Reads the whole body. Throws `too_large`, `unavailable` while too much is held already, `invalid_request` for a broken one. */
+/** Reads the whole body. Throws `too_large`, `limited` and `unavailable` while too much is held already, `invalid_request` for a broken one. */
 export async function readBody(req: IncomingMessage, running: RunningCalls, limits: ReadLimits): Promise<HeldBody> {
-  const held = new Holding(running, limits.bufferedBytesMax)
+  const { userId, maxBodyBytes, bufferedBytesMax } = limits
+  const maxOfUser = Math.max(bufferedBytesMax / 2, 2 * maxBodyBytes) // packed and unpacked
+  const held = new Holding(running.bodies, userId, { max: bufferedBytesMax, maxOfUser })
   try {
     const announced = Number(req.headers['content-length'] ?? 0)
-    if (announced > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes)
-    held.grow(announced)
-    const raw = await receive(req, running, held, limits.maxBodyBytes)
-    const bytes = await decoded(raw, req.headers['content-encoding'], limits.maxBodyBytes)
-    held.grow(bytes.length)
+    if (announced > maxBodyBytes) throw tooLarge(maxBodyBytes)
+    held.requireRoom(announced)
+    const sent = await receive(req, running, held, maxBodyBytes)
+    const bytes = await decoded(sent, req.headers['content-encoding'], held, maxBodyBytes)
+    if (bytes !== sent) held.drop(sent.length)
     return { bytes, release: () => held.release() }
   } catch (error) {
     held.release()
@@ -95,61 +108,38 @@ export async function readBody(req: IncomingMessage, running: RunningCalls, limi
   }
 }
 
-/** What one request adds to the bytes that are held for all. */
-class Holding {
-  readonly #running: RunningCalls
-  readonly #max: number
-  #bytes = 0
-
-  constructor(running: RunningCalls, max: number) {
-    this.#running = running
-    this.#max = max
-  }
-
-  grow(bytes: number): void {
-    if (bytes <= this.#bytes) return
-    if (this.#running.bufferedBytes + bytes - this.#bytes > this.#max) {
-      throw new GatewayError('unavailable', 'the gateway holds as many request bodies as it may; try again shortly', {
-        retryAfterMs: 2000,
-      })
-    }
-    this.#running.bufferedBytes += bytes - this.#bytes
-    this.#bytes = bytes
-  }
-
-  release(): void {
-    this.#running.bufferedBytes -= this.#bytes
-    this.#bytes = 0
-  }
-}
+/** What a piece of a body takes beside its bytes: a client may send each byte as a piece of its own. */
+const PIECE_BYTES = 128
 
 function receive(req: IncomingMessage, running: RunningCalls, held: Holding, maxBytes: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-  const chunks: Buffer[] = []
+  const pieces: Buffer[] = []
   let bytes = 0
-  const waiting = { stop: () => refuse(shuttingDown()) }
-  const fail = (error: unknown) => {
-    running.deleteWaiting(waiting)
-    reject(error)
-  }
-  const refuse = (error: unknown) => {
-    req.removeAllListeners('data')
-    req.resume() // the rest is thrown away, so that the refusal can be read
-    fail(error)
-  }
-  req.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-    bytes += chunk.length
+  const take = (piece: Buffer) => {
+    bytes += piece.length
     try {
       if (bytes > maxBytes) throw tooLarge(maxBytes)
-      held.grow(bytes)
+      held.add(piece.length + PIECE_BYTES)
+      pieces.push(piece)
     } catch (error) {
-      refuse(error)
+      fail(error)
     }
-  })
-  req.on('end', () => {
+  }
+  const stopTaking = () => {
+    req.off('data', take)
+    pieces.length = 0 // these listeners live as long as the request does
     running.deleteWaiting(waiting)
-    resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes))
+  }
+  const fail = (error: unknown) => {
+    stopTaking()
+    reject(error)
+  }
+  const waiting = { stop: () => fail(shuttingDown()) }
+  req.on('data', take)
+  req.on('end', () => {
+    held.drop(pieces.length * PIECE_BYTES)
+    resolve(pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces))
+    stopTaking()
   })
   const cutOff = () => {
     if (!req.readableEnded) fail(new GatewayError('invalid_request', 'the request body was cut off'))
@@ -161,22 +151,48 @@ function receive(req: IncomingMessage, running: RunningCalls, held: Holding, max
   return promise
 }
 
-async function decoded(body: Buffer, encoding: string | undefined, maxOutputLength: number): Promise<Buffer> {
+/** The largest window that a decoder of `zstd` must have: 8 MiB (RFC 9659). More is memory that nobody counts. */
+const ZSTD_WINDOW_LOG_MAX = 23
+/** Of decoded bytes, each a trip to another thread. */
+const DECODED_PIECE_BYTES = 64 * 1024
+
+const DECODERS: Record<string, () => Transform> = {
+  gzip: () => createGunzip({ chunkSize: DECODED_PIECE_BYTES }),
+  deflate: () => createInflate({ chunkSize: DECODED_PIECE_BYTES }),
+  br: () => createBrotliDecompress({ chunkSize: DECODED_PIECE_BYTES }),
+  zstd: () =>
+    createZstdDecompress({
+      chunkSize: DECODED_PIECE_BYTES,
+      params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
+    }),
+}
+
+/** Counts what comes out as it comes: a few bytes can become many. */
+async function decoded(sent: Buffer, encoding: string | undefined, held: Holding, maxBytes: number): Promise<Buffer> {
   const name = encoding?.trim().toLowerCase()
-  if (!name || name === 'identity') return body
-  const decode = DECODERS[name]
-  if (!decode) {
+  if (!name || name === 'identity') return sent
+  const decoder = DECODERS[name]?.()
+  if (!decoder) {
     throw new GatewayError(
       'invalid_request',
       `content-encoding: '${name}' is not supported; use gzip, deflate, br or zstd, or none`,
     )
   }
+  decoder.end(sent)
+  const pieces: Buffer[] = []
+  let bytes = 0
   try {
-    return await decode(body, { maxOutputLength })
+    for await (const piece of decoder as AsyncIterable<Buffer>) {
+      bytes += piece.length
+      if (bytes > maxBytes) throw tooLarge(maxBytes)
+      held.add(piece.length)
+      pieces.push(piece)
+    }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(maxOutputLength)
+    if (isGatewayError(error)) throw error
     throw new GatewayError('invalid_request', `the request body is not valid ${name}`)
   }
+  return Buffer.concat(pieces)
 }
 
 function tooLarge(maxBytes: number): GatewayError {

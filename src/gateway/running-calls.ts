@@ -1,4 +1,5 @@
 import type { Ticker } from '../lib/ticker.ts'
+import { HeldBodies } from './held-bodies.ts'
 
 /** A call that runs longer than this leaves a trace in the start journal, in ms. */
 const JOURNAL_AFTER_MS = 1000
@@ -22,12 +23,17 @@ export class RunningCalls {
   readonly #admitted = new Set<RunningCall>()
   readonly #unjournaled = new Set<RunningCall>()
   #stopping = false
-  bufferedBytes = 0
+  readonly bodies = new HeldBodies()
   /** No new calls. */
   draining = false
 
   constructor(ticker: Ticker) {
     ticker.watch((now) => this.#journalOld(now))
+  }
+
+  /** Bytes of request bodies in memory. */
+  get bufferedBytes(): number {
+    return this.bodies.bytes
   }
 
   get size(): number {

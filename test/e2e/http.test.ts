@@ -158,6 +158,20 @@ t.test('on a healthy gateway', async (t) => {
     t.equal(gw.gateway.running.bufferedBytes, 0)
   })
 
+  t.test('an upload that is refused is not listened to for long', async (t) => {
+    const head = `POST /v1/messages HTTP/1.1\r\nhost: gateway\r\nx-api-key: ${key}\r\n`
+    for (const refused of [
+      `${head}content-length: 2000000\r\n\r\n{`,
+      `${head}transfer-encoding: chunked\r\n\r\n${'10000\r\n'}${'a'.repeat(65_536)}\r\n`.replace(key, 'sk-nobody'),
+    ]) {
+      const connection = new RawConnection(gw.url)
+      connection.send(refused)
+      await connection.has('"request_id"')
+      const more = setInterval(() => connection.send('1\r\na\r\n'), 50)
+      t.match(await connection.untilClosed().finally(() => clearInterval(more)), /^HTTP\/1\.1 (413|401) /)
+    }
+  })
+
   t.test('compressed bodies are read; what is not compressed as it says is 400', async (t) => {
     const body = gzipSync(JSON.stringify(JSON_CALL))
     t.equal((await gw.call({ key, headers: { 'content-encoding': 'gzip' }, body })).status, 200)
@@ -223,8 +237,8 @@ t.test('on a healthy gateway', async (t) => {
     await gw.settled()
     t.match(gw.gateway.counters.all(), {
       'refused.not_found': 1,
-      'refused.too_large': 4,
-      'refused.unauthenticated': 2,
+      'refused.too_large': 5,
+      'refused.unauthenticated': 3,
     })
   })
 })
@@ -284,7 +298,8 @@ t.test('a body is held only up to the limit of all bodies', async (t) => {
   })
   const { key } = gw.scenes
   const held = new RawConnection(gw.url)
-  held.send(`POST /v1/messages HTTP/1.1\r\nhost: gateway\r\nx-api-key: ${key}\r\ncontent-length: 60000\r\n\r\n{`)
+  held.send(`POST /v1/messages HTTP/1.1\r\nhost: gateway\r\nx-api-key: ${key}\r\ncontent-length: 60001\r\n\r\n`)
+  held.send('{'.padEnd(60_000))
   await until('the body to be held', () => gw.gateway.running.bufferedBytes >= 60_000)
   const refused = await gw.call({ key, body: messageRequest(false, { padding: 'a'.repeat(10_000) }) })
   t.match(refused, { status: 503, headers: { 'retry-after': '2' } })
