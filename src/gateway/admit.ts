@@ -10,6 +10,7 @@ import type { ServingAccount } from './directory.ts'
 import { clientLeft, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { quotaSpent } from './identify.ts'
+import { multiplierOf } from './record.ts'
 
 /** What a caller may spend can change again between being learnt and being asked for; more often than this is no chance. */
 const LOOKS_MAX = 3
@@ -123,11 +124,6 @@ function sessionOf(gateway: Gateway, call: Call, ranked: ServingAccount[]): Admi
   const { bindingTtlMs, stickyWaitMs, stickyLine } = gateway.config.gateway
   const key = `${call.caller.key.id} ${call.protocol.name} ${conversation}`
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
-}
-
-/** The caller's multiplier, or the default. */
-export function multiplierOf(gateway: Gateway, call: Call): number {
-  return call.caller.multiplierMicro ?? gateway.config.defaults.multiplierMicro
 }
 
 /** Throws `forbidden` if the key may not use the model, or the operator refuses models without a price. */

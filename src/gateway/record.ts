@@ -46,12 +46,24 @@ export interface CallStory {
   lostNanoUsd: number
 }
 
+/** What the call's cost is multiplied by to charge its caller, in millionths: the caller's own multiplier, or the default. */
+export function multiplierOf({ config }: Gateway, { caller }: Call): number {
+  return caller.multiplierMicro ?? config.defaults.multiplierMicro
+}
+
+/** Of a text that the upstream chose; a row, the start journal and the spill file hold it. */
+const WORD_CHARACTERS_MAX = 256
+
+function clipped(text: string | null): string | null {
+  return text !== null && text.length > WORD_CHARACTERS_MAX ? text.slice(0, WORD_CHARACTERS_MAX) : text
+}
+
 /** The record of a call: its usage priced at the instant of its admission, and who pays what. */
 export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: CallEnd): CallRecord {
   const { config, prices } = gateway
   const { caller } = call
   const { account, provider } = story.serving
-  const multiplierMicro = caller.multiplierMicro ?? config.defaults.multiplierMicro
+  const multiplierMicro = multiplierOf(gateway, call)
   const pays = config.runMode === 'saas'
   const model = call.facts.requestedModel
   const cost = costOf(end.usage, prices.find(provider.name, model, story.admittedMs), multiplierMicro)
