@@ -26,7 +26,7 @@ export interface ErrorFacts {
   retryAfterMs?: number
   /** `false` = trying again cannot help; clients that obey `x-should-retry` stop at once. */
   shouldRetry?: boolean
-  /** The remedy, as a sentence of its own (shown by the command line under the error). */
+  /** The operator's remedy, as a sentence of its own: the command line shows it under the error; no client hears of either. */
   hint?: string
 }
 

@@ -8,6 +8,7 @@ import type { AttemptResult, StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
+import { booksClosed } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { type CallEnd, type CallStory, callRecord, noAnswer } from './record.ts'
 import type { RunningCall } from './running-calls.ts'
@@ -156,7 +157,7 @@ export class AdmittedCall implements RunningCall {
       if (isGatewayError(error, 'unavailable')) guard.failed()
       counters.add('usage.lost')
       log.error({ callId: record.id, record, reason: (error as Error).message }, 'a usage record is lost')
-      throw error
+      throw isGatewayError(error) ? booksClosed() : error
     }
   }
 

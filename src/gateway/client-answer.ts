@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { redact } from '../lib/log.ts'
 import type { Protocol } from '../protocols/protocol.ts'
+import { booksClosed } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { UpstreamRefusal } from './upstream-refusal.ts'
 
@@ -36,7 +37,8 @@ export class ClientAnswer {
   #progressMs: number
   #lastWriteMs: number
   #endRelayed = false
-  #lastBug: unknown = null
+  /** What the log has been told of already: an error is put into words for the row and for the client. */
+  #lastLogged: unknown = null
   /**
    * The answer is a stream of events: there may be keep-alives between them, and an error can be one of them. As the
    * client asked, until an upstream's answer says otherwise.
@@ -145,15 +147,27 @@ export class ClientAnswer {
     return { status, headers: [...Object.entries(headers).flat(), 'content-type', 'application/json'], body }
   }
 
+  /**
+   * The error in words that were made for a client. A bug, or one whose remedy is the operator's (the store's words name
+   * files and what is wrong with them), is for the log.
+   */
   #known(error: unknown): GatewayError {
-    if (isGatewayError(error)) return error
     if (error instanceof UpstreamRefusal) return new GatewayError('invalid_request', error.message)
-    if (error !== this.#lastBug) {
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-      this.#gateway.log.error({ callId: this.#callId, error: redact(text) }, 'a bug')
-      this.#lastBug = error
-    }
+    if (isGatewayError(error) && error.facts.hint === undefined) return error
+    if (error !== this.#lastLogged) this.#tellLog(error)
+    this.#lastLogged = error
+    if (isGatewayError(error)) return booksClosed()
     return new GatewayError('internal', 'the gateway made a mistake; its log tells more under this call id')
+  }
+
+  #tellLog(error: unknown): void {
+    const callId = this.#callId
+    if (isGatewayError(error)) {
+      this.#gateway.log.error({ callId, reason: error.message, remedy: error.facts.hint }, 'a call could not be served')
+    } else {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#gateway.log.error({ callId, error: redact(text) }, 'a bug')
+    }
   }
 
   /** About ten times a second. */

@@ -61,6 +61,13 @@ export function shuttingDown(): GatewayError {
   return new GatewayError('unavailable', 'the gateway is shutting down', { retryAfterMs: 2000 })
 }
 
+/** To whoever is told that the store does not take or tell what a call needs. What it said itself is for the operator. */
+export function booksClosed(): GatewayError {
+  return new GatewayError('unavailable', 'the gateway cannot keep its books at the moment; try again shortly', {
+    retryAfterMs: 2000,
+  })
+}
+
 /** To nobody: why a call is not carried on. */
 export function clientLeft(): GatewayError {
   return new GatewayError('unavailable', 'the client closed its connection')

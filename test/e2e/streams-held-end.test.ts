@@ -95,11 +95,15 @@ t.test(
     t.notMatch(broken.text, 'message_stop')
     t.match(
       broken.text,
-      /event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"the spill file is full"/,
+      /event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"the gateway cannot keep its books/,
     )
     for (const { key } of [json, pieces]) {
       const whole = await gw.call({ key, body: messageRequest(false) })
-      t.match(whole, { status: 503, ended: 'whole', text: /"message":"the spill file is full"/ })
+      t.match(whole, {
+        status: 503,
+        ended: 'whole',
+        text: /"message":"the gateway cannot keep its books at the moment/,
+      })
     }
     t.match(await gw.call({ key: refused.key, body: messageRequest(false) }), { status: 400 }, 'what the upstream said')
     t.same(await gw.settled(), [])
@@ -107,7 +111,12 @@ t.test(
     const lost = gw.log.filter(({ msg }) => msg === 'a usage record is lost')
     t.match(
       lost,
-      [{ record: { userId: stream.user.id, usage: { outputTokens: 4 } } }, {}, {}, {}],
+      [
+        { reason: 'the spill file is full', record: { userId: stream.user.id, usage: { outputTokens: 4 } } },
+        {},
+        {},
+        {},
+      ],
       'the log has all of it',
     )
     t.ok(
