@@ -3,13 +3,13 @@ import type { Refusal } from '../domain/limit.ts'
 import { formatUsd } from '../domain/money.ts'
 import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
 import { AdmittedCall } from './admitted-call.ts'
+import { learnStanding, quotaSpent, requireAllowedModel } from './allowance.ts'
 import type { Call } from './call.ts'
 import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { quotaSpent } from './identify.ts'
 import { multiplierOf } from './record.ts'
 
 /** What a caller may spend can change again between being learnt and being asked for; more often than this is no chance. */
@@ -29,7 +29,7 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   let answer = await gateway.live.admit(request)
   for (let looks = 0; answer.kind === 'unknown'; looks++) {
     if (looks === LOOKS_MAX) throw new GatewayError('unavailable', 'what this caller may spend could not be found out')
-    await learnStanding(gateway, call)
+    await learnStanding(gateway, call.caller)
     answer = await gateway.live.admit(request)
   }
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
@@ -124,33 +124,6 @@ function sessionOf(gateway: Gateway, call: Call, ranked: ServingAccount[]): Admi
   const { bindingTtlMs, stickyWaitMs, stickyLine } = gateway.config.gateway
   const key = `${call.caller.key.id} ${call.protocol.name} ${conversation}`
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
-}
-
-/** Throws `forbidden` if the key may not use the model, or the operator refuses models without a price. */
-export function requireAllowedModel(gateway: Gateway, call: Call): void {
-  const model = call.facts.requestedModel
-  if (!call.caller.mayAsk(model)) {
-    throw new GatewayError('forbidden', `this API key may not use the model '${model}'`, { shouldRetry: false })
-  }
-  if (gateway.config.unknownPrice === 'record') return
-  const accounts = gateway.directory.accountsOf(call.caller.group.id)
-  const priced = accounts.some(({ provider }) => gateway.prices.find(provider.name, model, gateway.clock()))
-  if (!priced && accounts.length > 0) {
-    throw new GatewayError(
-      'forbidden',
-      `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`,
-      {
-        shouldRetry: false,
-      },
-    )
-  }
-}
-
-/** Lets live state know what the caller has to spend. */
-function learnStanding(gateway: Gateway, call: Call): Promise<void> {
-  const caller = { userId: call.caller.user.id, keyId: call.caller.key.id }
-  const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
-  return gateway.live.learn(caller, (callIds) => gateway.store.ledger.standing({ ...caller, spending, callIds }))
 }
 
 function takenOrThrow(answer: Admission | Refused, call: Call): Admission {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { requireAllowedModel } from './admit.ts'
+import { requireAllowedModel, requireQuota, requireRate } from './allowance.ts'
 import { answerHead } from './answer-headers.ts'
 import { type AttemptLimits, attempt, type StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
@@ -10,7 +10,6 @@ import { requireCandidates } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { requireQuota } from './identify.ts'
 import { readCall } from './read-call.ts'
 
 /**
@@ -30,8 +29,8 @@ export async function countTokens(
     using call = await readCall(gateway, protocol, req, { callId, arrivedMs })
     gateway.counters.add('count_tokens')
     if (gateway.running.draining) throw shuttingDown()
+    await requireRate(gateway, call.caller, 'count tokens', gateway.config.gateway.countTokensPerMinute)
     await requireQuota(gateway, call.caller)
-    await requireRoom(gateway, call)
     requireAllowedModel(gateway, call)
     await answer(gateway, call, client)
   } catch (error) {
@@ -70,10 +69,4 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
   } finally {
     gateway.running.deleteWaiting(running)
   }
-}
-
-async function requireRoom(gateway: Gateway, call: Call): Promise<void> {
-  const limit = gateway.config.gateway.countTokensPerMinute
-  if (await gateway.live.countPerMinute(`count_tokens ${call.caller.key.id}`, limit)) return
-  throw new GatewayError('limited', `this API key may count tokens ${limit} times a minute`, { retryAfterMs: 5000 })
 }

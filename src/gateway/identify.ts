@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { type BlockList, isIP } from 'node:net'
 import { GatewayError } from '../domain/errors.ts'
-import { formatUsd } from '../domain/money.ts'
 import type { Headers } from '../protocols/protocol.ts'
 import type { Caller } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -31,26 +30,6 @@ export async function identify(gateway: Gateway, req: IncomingMessage): Promise<
     throw refused('forbidden', `this API key may not be used from ${clientIp}`)
   }
   return { caller, clientIp }
-}
-
-/**
- * The quota of a key, for what is not admitted like a call and yet is nothing for a key that is used up. Throws
- * `insufficient_funds`.
- */
-export async function requireQuota(gateway: Gateway, { key, user }: Caller): Promise<void> {
-  if (key.quotaNanoUsd === null) return
-  const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
-  const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, spending, callIds: [] })
-  if (standing.keySpentNanoUsd >= key.quotaNanoUsd) throw quotaSpent(key.quotaNanoUsd)
-}
-
-/** Of a key that has spent all that it may. */
-export function quotaSpent(quotaNanoUsd: number): GatewayError {
-  return new GatewayError(
-    'insufficient_funds',
-    `this API key has spent its quota of ${formatUsd(quotaNanoUsd)}: ask the operator of this gateway to raise it`,
-    { shouldRetry: false },
-  )
 }
 
 /** The one key of a request, from any of the places where clients put it. Throws if there is none, or two that differ. */

@@ -3,17 +3,22 @@ import { GatewayError } from '../domain/errors.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol, ServedModel } from '../protocols/protocol.ts'
 import { collectBody, isFailure } from '../upstream/client.ts'
+import { requireQuota, requireRate } from './allowance.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { type Caller, isUsable, type ServingAccount } from './directory.ts'
 import { countRefusal } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { identify, requireQuota } from './identify.ts'
+import { identify } from './identify.ts'
 
 /** How long a vendor's list is good; an older one is used while a new one cannot be had. */
 const FRESH_MS = 3_600_000
 /** Claude Code waits 3 s for a model list (protocols.md 1). */
 const FETCH_TIMEOUT_MS = 2500
 const LIST_BYTES_MAX = 4 * 1024 * 1024
+/** Of all accounts: those of a large group are asked by turns, or their vendor would see a burst. */
+const FETCHES_MAX = 8
+/** Of one key: clients ask at their start. */
+const LISTS_PER_MINUTE = 300
 
 /** After a list could not be had, nobody waits for it again for so long. */
 const RETRY_MS = 60_000
@@ -29,6 +34,9 @@ interface KnownList {
 export class ModelLists {
   readonly #lists = new Map<string, KnownList>()
   readonly #fetching = new Map<string, Promise<KnownList>>()
+  #fetches = 0
+  /** Let the next one begin. */
+  readonly #turns: (() => void)[] = []
 
   /** What the vendor lists for this account; null if it never said. */
   async of(gateway: Gateway, serving: ServingAccount): Promise<ServedModel[] | null> {
@@ -45,24 +53,38 @@ export class ModelLists {
 
   async #refresh(gateway: Gateway, serving: ServingAccount): Promise<KnownList> {
     const { id } = serving.account
-    const models = await fetchModels(gateway, serving)
+    const deadlineMs = gateway.clock() + FETCH_TIMEOUT_MS
+    const models = await this.#inTurn(() => fetchModels(gateway, serving, deadlineMs))
     const list = models
       ? { models, freshUntilMs: gateway.clock() + FRESH_MS }
       : { models: this.#lists.get(id)?.models ?? null, freshUntilMs: gateway.clock() + RETRY_MS }
     this.#lists.set(id, list)
     return list
   }
+
+  async #inTurn<T>(fetch: () => Promise<T>): Promise<T> {
+    if (this.#fetches < FETCHES_MAX) this.#fetches++
+    else await new Promise<void>((resolve) => this.#turns.push(resolve))
+    try {
+      return await fetch()
+    } finally {
+      const next = this.#turns.shift() // it takes this one's place
+      if (next) next()
+      else this.#fetches--
+    }
+  }
 }
 
-/** Null if there is none to be had. */
+/** Null if there is none to be had in time. */
 async function fetchModels(
   gateway: Gateway,
   { provider, account, credentials }: ServingAccount,
+  deadlineMs: number,
 ): Promise<ServedModel[] | null> {
+  if (gateway.clock() >= deadlineMs) return null // its turn came too late
   try {
     const forwarded = { headers: {}, query: '?limit=1000' }
     const exchange = gateway.upstream.send(provider.request('models', forwarded, account, credentials(), null))
-    const deadlineMs = gateway.clock() + FETCH_TIMEOUT_MS
     const unwatch = gateway.ticker.watch((now) => {
       if (now >= deadlineMs) exchange.cancel('timed_out')
     })
@@ -94,6 +116,7 @@ export async function listModels(
   try {
     const { caller } = await identify(gateway, req)
     gateway.counters.add('models')
+    await requireRate(gateway, caller, 'list models', LISTS_PER_MINUTE)
     await requireQuota(gateway, caller)
     const models = await servedModels(gateway, protocol, caller)
     const one = models.find((model) => model.id === id)

@@ -2,10 +2,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { ReportRow } from '../store/store.ts'
+import { requireRate } from './allowance.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { countRefusal } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { identify } from './identify.ts'
+
+/** Of one key: each read adds up all that it has ever used, and everybody's calls wait for that. */
+const READS_PER_MINUTE = 20
 
 /** GET /v1/usage: a caller's own standing. Amounts in nano-USD. */
 export async function ownUsage(
@@ -19,15 +23,16 @@ export async function ownUsage(
   try {
     const { caller } = await identify(gateway, req)
     const { key, user } = caller
-    const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
-    const standing = await gateway.store.ledger.standing({ userId: user.id, keyId: key.id, spending, callIds: [] })
+    gateway.counters.add('usage')
+    await requireRate(gateway, caller, 'read its usage', READS_PER_MINUTE)
+    const isBilled = gateway.config.runMode === 'saas'
     const today = new Date(arrivedMs).setHours(0, 0, 0, 0)
     const [ofToday] = await gateway.store.usage.report({ filter: { keyId: key.id, fromMs: today }, by: 'key' })
     const [inTotal] = await gateway.store.usage.report({ filter: { keyId: key.id }, by: 'key' })
     const body = {
       user: {
         email: user.email,
-        ...(gateway.config.runMode === 'saas' && { balanceNanoUsd: standing.balanceNanoUsd }),
+        ...(isBilled && { balanceNanoUsd: (await gateway.store.users.find(user.id)).balanceNanoUsd }),
       },
       key: {
         id: key.id,
@@ -35,7 +40,7 @@ export async function ownUsage(
         last4: key.last4,
         expiresAt: key.expiresAtMs && new Date(key.expiresAtMs).toISOString(),
         quotaNanoUsd: key.quotaNanoUsd,
-        spentNanoUsd: standing.keySpentNanoUsd,
+        spentNanoUsd: (isBilled ? inTotal?.chargedNanoUsd : inTotal?.costNanoUsd) ?? 0,
       },
       today: totals(ofToday),
       total: totals(inTotal),

@@ -27,8 +27,10 @@ export interface LiveState extends AsyncDisposable {
    * times at most. What is known already stays as it is, for it has moved since. Rejects as `read` does.
    */
   learn(caller: StandingCaller, read: ReadStanding): Promise<void>
-  /** The user's balance has changed in the store: the next call has to learn it again. Tickets in line keep their place. */
-  forget(userId: string): Promise<void>
+  /** What the key has spent in its lifetime, in nano-USD, with every call that has settled; null if that has to be learnt first. */
+  spentBy(keyId: string): Promise<number | null>
+  /** The user's balance (null: anybody's) has changed in the store: the next call has to learn it again. Tickets in line keep their place. */
+  forget(userId: string | null): Promise<void>
   /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. */
   rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<void>
   /** True if `subject` did this less than `limit` times in the last minute, which counts as once more. */

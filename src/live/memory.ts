@@ -135,7 +135,11 @@ export class MemoryLiveState implements LiveState {
     return this.#standings.learn(caller, read, () => this.#unsettled(caller.userId))
   }
 
-  async forget(userId: string): Promise<void> {
+  async spentBy(keyId: string): Promise<number | null> {
+    return this.#standings.spentBy(keyId)
+  }
+
+  async forget(userId: string | null): Promise<void> {
     this.#standings.forget(userId)
   }
 

@@ -153,10 +153,15 @@ export class Standings {
     }
   }
 
-  forget(userId: string): void {
-    for (const look of this.#looks) if (look.userId === userId) look.isStale = true
-    const standing = this.#users.get(userId)
-    if (standing) standing.balanceNanoUsd = null
+  spentBy(keyId: string): number | null {
+    return this.#keySpent.get(keyId) ?? null
+  }
+
+  /** Null: everybody's balance. */
+  forget(userId: string | null): void {
+    for (const look of this.#looks) if (userId === null || look.userId === userId) look.isStale = true
+    const standings = userId === null ? this.#users.values() : [this.#users.get(userId)]
+    for (const standing of standings) if (standing) standing.balanceNanoUsd = null
   }
 
   #of(userId: string): Standing {

@@ -48,6 +48,35 @@ export async function moneyContract(t: Test, maker: LiveStateMaker): Promise<voi
     t.same(await live.admit(world.request({ userId: 'v', needsBalance: true })), { kind: 'unknown' })
   })
 
+  t.test('what a key has spent can be asked for once it is known', async (t) => {
+    await using world = await openWorld(maker)
+    t.equal(await world.live.spentBy('u-key'), null)
+    await learn(world, { keySpentNanoUsd: 7 })
+    const call = await world.run()
+    await world.end(call, { spentNanoUsd: 3 })
+    t.equal(await world.live.spentBy('u-key'), 10)
+    t.equal(await world.live.spentBy('another'), null)
+  })
+
+  t.test(
+    'anybody’s balance can be forgotten, also while it is being learnt; what keys have spent is not',
+    async (t) => {
+      await using world = await openWorld(maker)
+      const { live } = world
+      await learn(world, { balanceNanoUsd: 100, keySpentNanoUsd: 7 })
+      let looks = 0
+      await live.learn({ userId: 'v', keyId: 'v-key' }, async () => {
+        if (++looks === 1) await live.forget(null)
+        return NOTHING_YET
+      })
+      t.equal(looks, 2)
+      t.same(await live.admit(world.request({ needsBalance: true })), { kind: 'unknown' })
+      t.equal(await live.spentBy('u-key'), 7)
+      await learn(world, { balanceNanoUsd: 50 })
+      t.equal(await balanceOf(world), 50)
+    },
+  )
+
   t.test('a used-up balance or quota is refused, and says what there was', async (t) => {
     await using world = await openWorld(maker)
     const spent = { reason: 'spent', retryAfterMs: null }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { messageRequest, until } from '../support/client.ts'
+import { type CallOptions, messageRequest, until } from '../support/client.ts'
 import { startGateway } from '../support/gateway.ts'
 
 /** What costs nothing: counting tokens, model lists, one's own usage, health. */
@@ -161,6 +161,27 @@ t.test('models', async (t) => {
     )
   })
 
+  t.test('a few accounts at a time', async (t) => {
+    let asked = 0
+    let most = 0
+    const { upstream } = gw.gateway
+    const { send } = upstream
+    t.teardown(() => Object.assign(upstream, { send }))
+    upstream.send = (request) => {
+      most = Math.max(most, ++asked)
+      const exchange = send.call(upstream, request)
+      void exchange.head.finally(() => asked--)
+      return exchange
+    }
+    const listedLate = (name: string) => ({ elsewhere: { ...listed(name), headDelayMs: 20 } })
+    const names = Array.from({ length: 30 }, (_, index) => `claude-of-${index}`)
+    const large = await gw.site.scene({ accounts: names.map(listedLate) })
+    await gw.seen()
+    const { text } = await gw.call({ method: 'GET', path: '/v1/models?limit=1000', key: large.key })
+    t.same(new Set(ids(JSON.parse(text))), new Set(names))
+    t.equal(most, 8)
+  })
+
   t.test('where the vendor says nothing, the models with a price', async (t) => {
     const list = await get('silent', '/v1/models?limit=1000')
     t.ok(ids(list).includes('claude-sonnet-5-5'))
@@ -173,6 +194,51 @@ t.test('models', async (t) => {
     gw.upstream.elsewhere({ status: 500 })
     t.equal((await get('many', '/v1/models?limit=1000')).data.length, 30)
   })
+})
+
+t.test('what is free asks the store for nothing that can be known without it, and has limits', async (t) => {
+  const gw = await startGateway(t, {
+    config: { 'gateway.count_tokens_per_minute': 10 },
+    setUp: (site) => site.scene({ key: { quotaNanoUsd: 5_000_000_000 } }),
+  })
+  const { key } = gw.scenes
+  const { ledger, usage } = gw.gateway.store
+  let sums = 0
+  const counted =
+    <A extends unknown[], R>(read: (...args: A) => R) =>
+    (...args: A): R => {
+      sums++
+      return read(...args)
+    }
+  ledger.standing = counted(ledger.standing)
+  usage.report = counted(usage.report)
+  const ask = async (times: number, call: CallOptions) => {
+    const answers = await Promise.all(Array.from({ length: times }, () => gw.call({ key, ...call })))
+    return answers.filter(({ status }) => status === 429)
+  }
+
+  const counts = await ask(12, { path: COUNT, body: COUNT_BODY })
+  t.match(counts, [{ text: /count tokens 10 times a minute/ }, { text: /count tokens/ }])
+  const lists = await ask(302, { method: 'GET', path: '/v1/models' })
+  t.match(lists, [{ text: /list models 300 times a minute/, headers: { 'retry-after': '5' } }, { text: /list models/ }])
+  t.equal(sums, 1, 'what the key has spent is learnt once')
+
+  const reads = await ask(22, { method: 'GET', path: '/v1/usage' })
+  t.match(reads, [{ text: /read its usage 20 times a minute/ }, { text: /read its usage/ }])
+  t.equal(sums, 1 + 20 * 2)
+  t.match(gw.gateway.counters.all(), { count_tokens: 12, models: 302, usage: 22, 'refused.limited': 6 })
+})
+
+t.test('a key that is used up gets nothing, also for free', async (t) => {
+  const gw = await startGateway(t, { setUp: (site) => site.scene({ key: { quotaNanoUsd: 1 } }) })
+  const { key } = gw.scenes
+  const status = async (call: CallOptions) => (await gw.call({ key, ...call })).status
+  t.equal(await status({ method: 'GET', path: '/v1/models' }), 200)
+  t.equal(await status({ body: messageRequest(false) }), 200)
+  await gw.settled()
+  t.equal(await status({ path: COUNT, body: COUNT_BODY }), 402)
+  t.equal(await status({ method: 'GET', path: '/v1/models' }), 402)
+  t.equal(await status({ method: 'GET', path: '/v1/usage' }), 200, 'but to see why')
 })
 
 t.test("one sees one's own usage", async (t) => {
