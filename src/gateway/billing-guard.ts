@@ -27,8 +27,9 @@ export class BillingGuard {
   }
 
   get state(): 'closed' | 'open' | 'half_open' {
-    if (this.#openedMs === null) return 'closed'
-    return this.#now() - this.#openedMs >= this.#rules().resetTimeoutMs ? 'half_open' : 'open'
+    const { enabled, resetTimeoutMs } = this.#rules()
+    if (!enabled || this.#openedMs === null) return 'closed'
+    return this.#now() - this.#openedMs >= resetTimeoutMs ? 'half_open' : 'open'
   }
 
   /**

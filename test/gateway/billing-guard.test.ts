@@ -75,8 +75,9 @@ t.test('probes that never report (refused by a limit, left by their client) come
   t.same([passes(), passes(), passes()], [true, true, false], 'and no more of them for having waited longer')
 })
 
-t.test('off means that it never refuses', async (t) => {
-  const { fail, passes } = newGuard({ enabled: false })
+t.test('off means that it never refuses, and says so', async (t) => {
+  const { guard, fail, passes } = newGuard({ enabled: false })
   fail(100)
   t.ok(passes())
+  t.equal(guard.state, 'closed')
 })
