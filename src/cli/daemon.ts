@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Config } from '../config/load.ts'
+import { type Config, inRunMode } from '../config/load.ts'
 import { networks } from '../config/schema.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { BillingGuard } from '../gateway/billing-guard.ts'
@@ -74,6 +74,7 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
   }
   await gateway.directory.start()
   gateway.directory.onChange(async (changes) => {
+    if (changes === null) void gateway.live.forget(null)
     for (const change of changes ?? []) if (change.kind === 'user') void gateway.live.forget(change.subject)
     if (changes === null || changes.some((change) => change.kind === 'price')) {
       gateway.prices = priceList(builtIn, await store.prices.list())
@@ -128,6 +129,7 @@ const FIXED_KEYS: [string, (config: Config) => unknown][] = [
   ['server.port', (config) => config.server.port],
   ['server.max_connections', (config) => config.server.maxConnections],
   ['gateway.connect_timeout', (config) => config.gateway.connectTimeoutMs],
+  ['gateway.charge_wait', (config) => config.gateway.chargeWaitMs],
   ['log.format', (config) => config.log.format],
   ['admin.socket', (config) => config.adminSocket],
 ]
@@ -139,11 +141,11 @@ function keysThatNeedRestart(before: Config, after: Config): string[] {
 function withFixedKeys(before: Config, after: Config): Config {
   const { runMode, dataDir, masterKeyFile, masterKey, adminSocket } = before
   const { host, port, maxConnections } = before.server
-  const { connectTimeoutMs } = before.gateway
+  const { connectTimeoutMs, chargeWaitMs } = before.gateway
   return {
-    ...after,
-    ...{ runMode, dataDir, masterKeyFile, masterKey, adminSocket },
+    ...inRunMode(after, runMode),
+    ...{ dataDir, masterKeyFile, masterKey, adminSocket },
     server: { ...after.server, host, port, maxConnections },
-    gateway: { ...after.gateway, connectTimeoutMs },
+    gateway: { ...after.gateway, connectTimeoutMs, chargeWaitMs },
   }
 }

@@ -56,6 +56,24 @@ export interface Config {
   }
   log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'text' | 'json' }
   adminSocket: string
+  /** What the operator said of what the run mode decides otherwise; null = nothing. */
+  said: { unknownPrice: 'record' | 'refuse' | null; guard: boolean }
+}
+
+type RunMode = Config['runMode']
+/** All that does not depend on the run mode. */
+type InAnyMode = Omit<Config, 'runMode' | 'unknownPrice' | 'guard'> & { guard: Omit<Config['guard'], 'enabled'> }
+
+/** The configuration under this run mode: a running daemon keeps the mode that it was started in, whatever it reads later. */
+export function inRunMode(config: InAnyMode, runMode: RunMode): Config {
+  const { said, guard } = config
+  const isBilled = runMode === 'saas'
+  return {
+    ...config,
+    runMode,
+    unknownPrice: said.unknownPrice ?? (isBilled ? 'refuse' : 'record'),
+    guard: { ...guard, enabled: said.guard && isBilled },
+  }
 }
 
 /** Where a value came from. */
@@ -165,16 +183,14 @@ export function userConfigFile(env: NodeJS.ProcessEnv): string {
 function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInputs): Config {
   const get = <T>(path: string): T => values.get(path) as T
   const optional = <T>(path: string): T | null => (values.get(path) as T | undefined) ?? null
-  const runMode = get<Config['runMode']>('run_mode')
+  const runMode = get<RunMode>('run_mode')
   const dataDir = optional<string>('data_dir') ?? resolve(cwd, defaultDataDir(env))
   const changesHeaders = get<boolean>('security.response_headers.enabled')
-  return {
-    runMode,
+  const config: InAnyMode = {
     simpleModeConfirm: get('simple_mode_confirm'),
     dataDir,
     masterKeyFile: optional('master_key_file') ?? join(dataDir, 'master.key'),
     masterKey: optional('master_key'),
-    unknownPrice: optional<Config['unknownPrice']>('unknown_price') ?? (runMode === 'saas' ? 'refuse' : 'record'),
     server: {
       host: optional<string>('server.host') ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
       port: get('server.port'),
@@ -200,7 +216,6 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       remove: changesHeaders ? lowerCased(get('security.response_headers.force_remove')) : [],
     },
     guard: {
-      enabled: get<boolean>('billing.circuit_breaker.enabled') && runMode === 'saas',
       failureThreshold: get('billing.circuit_breaker.failure_threshold'),
       resetTimeoutMs: get<number>('billing.circuit_breaker.reset_timeout_seconds') * 1000,
       halfOpenRequests: get('billing.circuit_breaker.half_open_requests'),
@@ -233,7 +248,9 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       format: optional<Config['log']['format']>('log.format') ?? (terminal ? 'text' : 'json'),
     },
     adminSocket: optional<string>('admin.socket') ?? adminSocketFor(dataDir),
+    said: { unknownPrice: optional('unknown_price'), guard: get('billing.circuit_breaker.enabled') },
   }
+  return inRunMode(config, runMode)
 }
 
 function lowerCased(names: string[]): string[] {

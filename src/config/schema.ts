@@ -113,6 +113,16 @@ function converted<T>(read: (value: string) => T | null, complaint: string) {
   })
 }
 
+/** A name or an address as it stands in a URL; brackets are the URL's. */
+const listenHost = z
+  .string('must be a text')
+  .refine(
+    (host) =>
+      (isIP(host) !== 0 || /^[a-z0-9.-]+$/i.test(host)) &&
+      URL.canParse(`http://${host.includes(':') ? `[${host}]` : host}`),
+    'must be an address or a host name, without port and brackets, such as 127.0.0.1, :: or localhost',
+  )
+
 const hostName = z
   .string()
   .refine(
@@ -178,7 +188,10 @@ export const schema = z.strictObject({
   ),
   server: z
     .strictObject({
-      host: text('The address to listen on. Default: 127.0.0.1 in simple mode, 0.0.0.0 in saas mode.', null, {
+      host: key(listenHost, {
+        help: 'The address to listen on. Default: 127.0.0.1 in simple mode, 0.0.0.0 in saas mode.',
+        type: 'text',
+        default: null,
         legacyEnv: 'SERVER_HOST',
       }),
       port: whole(0, 65535, 'The port to listen on; 0 picks a free one.', 8080, { legacyEnv: 'SERVER_PORT' }),
@@ -297,7 +310,6 @@ export const schema = z.strictObject({
       charge_wait: duration(
         "How long an answer's end waits for its charge to be stored before the charge is spilled to a file.",
         '5s',
-        reloads,
       ),
       shutdown_grace: duration('How long running calls may go on after SIGTERM.', '120s', reloads),
       count_tokens_per_minute: whole(1, 1_000_000, 'count_tokens calls of one key per minute.', 3000, reloads),

@@ -419,3 +419,16 @@ t.test('the lists of answer headers count only where they are switched on', asyn
   t.same(read(true).config.answerHeaders, { add: ['x-a'], remove: ['y-b'] })
   t.same(read(false).config.answerHeaders, { add: [], remove: [] })
 })
+
+t.test('where to listen is an address or a name, and nothing that has no URL', async (t) => {
+  const host = (value: string) => load(t.testdir(), { flags: { 'server.host': value } }).config.server.host
+  for (const fine of ['127.0.0.1', '0.0.0.0', '::', '::1', 'localhost', 'gateway-1.example.com'])
+    t.equal(host(fine), fine)
+  for (const wrong of ['[::1]', '127.0.0.1:8080', 'http://localhost', '999.1.1.1', 'a b', 'fe80::1%eth0', '']) {
+    t.throws(
+      () => host(wrong),
+      { message: /server\.host: '.*': must be an address or a host name, without port/ },
+      wrong,
+    )
+  }
+})
