@@ -1,8 +1,10 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { dirname } from 'node:path'
+import { GatewayError } from '../domain/errors.ts'
 import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import { privateFolder } from '../lib/private-folder.ts'
 
 /** What `status` shows of a running daemon. */
 export interface DaemonStatus {
@@ -57,8 +59,9 @@ export class AdminSocket implements AsyncDisposable {
     })
   }
 
+  /** Throws `unavailable` if the socket's folder cannot be had. */
   listen(): Promise<void> {
-    mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 })
+    prepareFolder(dirname(this.#path))
     rmSync(this.#path, { force: true })
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#server.once('error', reject)
@@ -69,9 +72,26 @@ export class AdminSocket implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#server.listening) return
     this.#server.closeAllConnections()
-    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve))
+    await new Promise((resolve) => this.#server.close(resolve))
     rmSync(this.#path, { force: true })
+  }
+}
+
+/**
+ * Where anybody may make folders (/tmp, the way out for a data directory with a long path) it has to be ours: whoever
+ * owns the folder could put a socket of their own in our socket's place.
+ */
+function prepareFolder(folder: string): void {
+  const above = statSync(dirname(folder), { throwIfNoEntry: false })
+  try {
+    if (above && (above.mode & 0o002) !== 0) privateFolder(folder)
+    else mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new GatewayError('unavailable', `the admin socket has no folder: ${(error as Error).message}`, {
+      hint: 'Set admin.socket to a path in a folder of your own.',
+    })
   }
 }
 

@@ -1,6 +1,8 @@
-import { statSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import t from 'tap'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import t, { type Test } from 'tap'
 import { messageRequest, until } from '../support/client.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 
@@ -82,4 +84,33 @@ t.test('a question that cannot be answered is 500, and the daemon lives', async 
   t.match(await ask(gw, '/status'), { status: 500, body: { error: 'live state is gone' } })
   gw.gateway.live.tickets = tickets
   t.match(await ask(gw, '/status'), { status: 200 })
+})
+
+/** A gateway whose data directory has a path that is too long for a socket; resolves with the folder of the socket. */
+async function startFarAway(t: Test, findsIn: (folder: string) => void): Promise<string> {
+  const above = mkdtempSync(join(tmpdir(), 'subgate-far-away-'))
+  t.teardown(() => rmSync(above, { recursive: true, force: true }))
+  const gw = await startGateway(t, {
+    config: { data_dir: join(above, 'x'.repeat(100)) },
+    setUp: async ({ config }) => {
+      const folder = dirname(config.adminSocket)
+      t.match(folder, /^\/tmp\/subgate-/)
+      t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+      findsIn(folder)
+    },
+  })
+  t.match(await ask(gw, '/status'), { status: 200 })
+  return dirname(gw.site.config.adminSocket)
+}
+
+t.test('where anybody could have put the folder of the socket, it is made ours alone, or not used', async (t) => {
+  const folder = await startFarAway(t, (folder) => {
+    mkdirSync(folder)
+    chmodSync(folder, 0o777)
+  })
+  t.equal(statSync(folder).mode & 0o777, 0o700)
+  await t.rejects(
+    startFarAway(t, (folder) => writeFileSync(folder, 'not a folder')),
+    { code: 'unavailable', message: /admin socket/, facts: { hint: /admin\.socket/ } },
+  )
 })
