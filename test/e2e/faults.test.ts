@@ -78,8 +78,12 @@ const FAULTS: Record<string, Fault> = {
     alone: REFUSED_BY_VENDOR,
     rest: { hardness: 'hard', ms: 60 * MINUTE },
   },
-  '403': {
-    script: { status: 403 },
+  '403': { script: { status: 403 }, blame: 'account', reason: 'permission_error' },
+  '403 about the credential': {
+    script: {
+      status: 403,
+      body: '{"type":"error","error":{"type":"permission_error","message":"OAuth token has been revoked. Please obtain a new token."}}',
+    },
     blame: 'account',
     reason: 'permission_error',
     alone: REFUSED_BY_VENDOR,

@@ -9,6 +9,8 @@ const verdict = (blame: Blame, rest: RestKind | null = null): Verdict => ({ blam
 
 const REQUEST = verdict('request')
 const CREDENTIAL = verdict('account', 'credential')
+/** The account may not do this one thing. Another may, and this one may do others: what a client asks for rests nobody. */
+const NOT_THIS = verdict('account')
 const FUNDS = verdict('account', 'funds')
 const RATE_LIMIT = verdict('account', 'rate_limit')
 const OVERLOAD = verdict('upstream', 'overload')
@@ -22,7 +24,7 @@ const BY_TYPE: ReadonlyMap<string, Verdict> = new Map([
   ['conflict_error', REQUEST],
   ['not_supported', REQUEST],
   ['authentication_error', CREDENTIAL],
-  ['permission_error', CREDENTIAL],
+  ['permission_error', NOT_THIS],
   ['billing_error', FUNDS],
   ['rate_limit_error', RATE_LIMIT],
   ['overloaded_error', OVERLOAD],
@@ -40,16 +42,24 @@ const BY_STATUS: Record<number, Verdict> = {
   501: REQUEST,
 }
 
-/** Vendors' wordings that say more than their type; they live here and nowhere else. */
-const BY_WORDING: [RegExp, Verdict][] = [
-  [/organization has been disabled|account has been disabled|api key has been (?:revoked|disabled)/i, DISABLED],
-  [/credit balance is too low|reached your specified api usage limits/i, FUNDS],
-]
 /**
- * Only the vendor's own sentence counts. Errors also repeat what the client wrote (`model: claude-x`, `key: Extra inputs…`,
- * "unexpected value `x`"), and no client may take an account out of service by its choice of words.
+ * Vendors' wordings that say more than their type; they live here and nowhere else. Each is the beginning of the vendor's
+ * own sentence: errors also repeat what the client wrote, and no client may take an account out of service by its choice
+ * of words.
  */
-const VENDORS_OWN = /^(?:your?|this|credit)\b(?!.*(?:: |[`"]))/is
+const BY_WORDING: [RegExp, Verdict][] = [
+  [/^(?:your |this )?(?:organization|account|api key) has been (?:disabled|revoked)\b/i, DISABLED],
+  [/^(?:your )?credit balance is too low|^you have reached your specified api usage limits/i, FUNDS],
+  // Which 403s are about the credential, and not about the model, feature or place that was asked for.
+  [/^oauth token (?:has (?:been revoked|expired)|is invalid|does not meet scope)\b/i, CREDENTIAL],
+  [/^oauth authentication is (?:currently )?not (?:allowed|supported)\b/i, CREDENTIAL],
+  [
+    /^(?:your |this )?(?:organization|account|api key|credential) (?:is|has been) (?:inactive|invalid|expired|suspended|deactivated|locked|no longer)\b/i,
+    CREDENTIAL,
+  ],
+]
+/** What a field's name (`key: Extra inputs…`) or a quotation has in it. */
+const REPEATS_THE_CLIENT = /: |[`"]/
 
 /** A 429 with this error code is a monthly cap, not a burst. */
 const SPEND_LIMIT_CODE = 'enforced_spend_limit_reached'
@@ -98,14 +108,14 @@ function judge(
 }
 
 function verdictOn(status: number, said: AnthropicError | null, isPage: boolean): Verdict {
-  if (said && VENDORS_OWN.test(said.message)) {
+  if (said && !REPEATS_THE_CLIENT.test(said.message)) {
     const worded = BY_WORDING.find(([wording]) => wording.test(said.message))?.[1]
     if (worded) return worded
   }
   if (said?.errorCode === SPEND_LIMIT_CODE) return FUNDS
   const byType = said && BY_TYPE.get(said.type)
   const byStatus = BY_STATUS[status] ?? (status >= 500 ? OVERLOAD : null)
-  if (byType && byStatus) return byType.blame === 'account' ? byType : byStatus
+  if (byType && byStatus) return byType.blame === 'account' && byType.rest !== null ? byType : byStatus
   if (byType || byStatus) return (byType ?? byStatus) as Verdict
   // A page, or a 403 without Anthropic's own words, comes from something in front of it.
   return isPage || status === 403 || status < 400 ? OVERLOAD : REQUEST

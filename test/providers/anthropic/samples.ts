@@ -12,6 +12,7 @@ const PAGE = '<!DOCTYPE html>\n<html><head><title>Bad Gateway</title></head><bod
 
 const REQUEST = { blame: 'request', rest: null } as const
 const CREDENTIAL = { blame: 'account', rest: 'credential' } as const
+const NOT_THIS = { blame: 'account', rest: null } as const
 const FUNDS = { blame: 'account', rest: 'funds' } as const
 const RATE_LIMIT = { blame: 'account', rest: 'rate_limit' } as const
 const OVERLOAD = { blame: 'upstream', rest: 'overload' } as const
@@ -50,7 +51,13 @@ const faults: FaultSample[] = [
   other(413, '<html><center>413 Request Entity Too Large</center></html>', REQUEST),
 
   typed(401, 'authentication_error', 'invalid x-api-key', CREDENTIAL),
-  typed(403, 'permission_error', 'Your API key does not have permission to use the specified resource.', CREDENTIAL),
+  typed(401, 'permission_error', 'Not with this key', CREDENTIAL),
+  typed(403, 'authentication_error', 'invalid x-api-key', CREDENTIAL),
+  typed(403, 'permission_error', 'OAuth token has been revoked. Please obtain a new token.', CREDENTIAL),
+  typed(403, 'permission_error', 'OAuth token does not meet scope requirement user:inference', CREDENTIAL),
+  typed(403, 'permission_error', 'OAuth authentication is currently not allowed for this organization.', CREDENTIAL),
+  typed(403, 'permission_error', 'Account is no longer a member of the organization of this token.', CREDENTIAL),
+  typed(403, 'permission_error', 'This API key has been deactivated.', CREDENTIAL),
   typed(401, 'invalid_request_error', 'Incorrect API key provided.', CREDENTIAL),
   typed(401, 'api_error', 'Unauthorized', CREDENTIAL),
   other(401, 'Unauthorized', { ...CREDENTIAL, reason: 'http_401' }),
@@ -61,6 +68,16 @@ const faults: FaultSample[] = [
     ...CREDENTIAL,
     disables: true,
   }),
+
+  // A 403 about what was asked: another account may do it, and this one may do other things.
+  typed(403, 'permission_error', 'Your API key does not have permission to use the specified resource.', NOT_THIS),
+  typed(403, 'permission_error', 'Your organization does not have access to claude-opus-5-5.', NOT_THIS),
+  typed(403, 'permission_error', 'Access to Anthropic models is not allowed from unsupported countries.', NOT_THIS),
+  typed(403, 'permission_error', 'The beta `your api key is invalid` is not enabled for this organization.', NOT_THIS),
+  typed(403, 'permission_error', 'model: this organization is suspended', NOT_THIS),
+  typed(403, 'permission_error', 'Your organization has no access to this organization has been disabled', NOT_THIS),
+  typed(403, 'permission_error', 'Your account has no access to your account is suspended', NOT_THIS),
+  typed(429, 'permission_error', 'Slow down', RATE_LIMIT),
 
   typed(402, 'billing_error', 'Payment is required', FUNDS),
   typed(402, 'invalid_request_error', 'Payment is required', FUNDS),
