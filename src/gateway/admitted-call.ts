@@ -138,8 +138,8 @@ export class AdmittedCall implements RunningCall {
   }
 
   /**
-   * Writes usage, cost and debit, once. Resolves when that is durable. Throws `unavailable` if it could not be stored in
-   * any way; the log then holds the whole record.
+   * Writes usage, cost and debit, once: the first end stands, and a second one does nothing. Resolves when that is durable.
+   * Throws `unavailable` if it could not be stored in any way; the log then holds the whole record.
    */
   async record(end: CallEnd): Promise<void> {
     if (this.#record) return

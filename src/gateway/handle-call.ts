@@ -16,16 +16,20 @@ import { clearRest, restIfToBlame } from './rests.ts'
  *
  *   read     who calls (key, user, group), then the body, within its limits
  *   admit    slots, an account and the right to spend, in one step; or a wait in line; or a refusal
- *   answer   asks the account, and on a fault that is not the request's own another one: the only place that retries,
- *            and only while nothing of an upstream has been relayed
+ *   ask      the account, and on a fault that is not the request's own another one, while nothing of an upstream has been
+ *            relayed: the only place that tries another account (`attempt` itself repeats once on a connection that had
+ *            gone stale)
  *   relay    upstream bytes to the client, metered as they pass; the end of the answer is held back
- *   record   usage, cost and debit, durable: now the call is charged
+ *   record   usage, cost and debit, durable: now the call is charged. The first end stands, a second `record` does nothing
  *   finish   the held end goes out: the terminal event, or the error event of a broken stream
  *   settle   the upstream call has ended: slots go to whoever waits for them
  *
- * Errors of all steps arrive in the one `catch`; ClientAnswer writes them in the way that its state still allows. At
- * every step the client may leave and the daemon may have to stop: while the call waits, that ends the wait; once it is
- * admitted, it ends the upstream call; and once its end is known, it changes nothing any more.
+ * Of errors two places tell the client, and one writes: `finish` tells of an answer that broke, the `catch` of all else,
+ * and ClientAnswer writes it in the way that its state still allows.
+ *
+ * At every step the client may leave and the daemon may have to stop. While the call waits, that ends the wait; once it is
+ * admitted, it ends the upstream call, unless the client left and its group's `when_client_leaves` says to read on; and
+ * once its end is known, it changes nothing any more.
  */
 export async function handleCall(
   gateway: Gateway,
@@ -41,7 +45,7 @@ export async function handleCall(
     using call = await readCall(gateway, protocol, req, { callId, arrivedMs })
     client.streams = call.facts.stream
     running = await admit(gateway, call, client)
-    const answer = await findAnswer(gateway, running, client)
+    const answer = await ask(gateway, running, client)
     call.releaseBody()
     using relay = new Relay(gateway, call, answer, client)
     running.onStop((reason) => relay.stop(reason))
@@ -63,7 +67,7 @@ export async function handleCall(
  * Asks accounts until one answers well. Throws what the client is to hear when none does: the upstream's own refusal of
  * the request, or what is known of why nobody could answer.
  */
-async function findAnswer(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
+async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
   const { maxAttempts, failoverBudgetMs } = gateway.config.gateway
   const tried = new Set<string>()
   let spentMs = 0 // time in line between two attempts does not count
@@ -73,7 +77,7 @@ async function findAnswer(gateway: Gateway, running: AdmittedCall, client: Clien
     const { serving } = running
     tried.add(serving.account.id)
     const startedMs = gateway.clock()
-    const result = await ask(gateway, running, client)
+    const result = await askOnce(gateway, running, client)
     if ('answer' in result) {
       clearRest(gateway, serving)
       return result.answer
@@ -93,7 +97,7 @@ async function findAnswer(gateway: Gateway, running: AdmittedCall, client: Clien
 }
 
 /** One attempt at the call's account, noted in its story. */
-async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
+async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
   const { call, serving } = running
   const { firstEventTimeoutMs, answerTimeoutMs } = gateway.config.gateway
   const startedMs = gateway.clock()
