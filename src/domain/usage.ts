@@ -27,10 +27,3 @@ export const USAGE_KINDS = Object.keys(NO_USAGE) as (keyof Usage)[]
 export function hasUsage(usage: Usage): boolean {
   return USAGE_KINDS.some((kind) => usage[kind] > 0)
 }
-
-/** Kind by kind. */
-export function addUsage(a: Usage, b: Usage): Usage {
-  const sum = { ...a }
-  for (const kind of USAGE_KINDS) sum[kind] += b[kind]
-  return sum
-}

@@ -33,11 +33,6 @@ export class SseSplitter {
     this.#eventBytesMax = eventBytesMax
   }
 
-  /** True if bytes of an unfinished event are held. */
-  get holdsPartial(): boolean {
-    return this.#partialBytes > 0
-  }
-
   /** Takes the next bytes and returns the events that they complete (several in one buffer), or null. Throws EventTooLarge. */
   push(chunk: Buffer): Buffer | null {
     if (chunk.length === 0) return null

@@ -187,6 +187,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
   readonly #onStart: (exchange: UpstreamExchange) => void
   #resolveHead: (head: AnswerHead | UpstreamFailure) => void
   #controller: Dispatcher.DispatchController | null = null
+  /** Its request was written to a connection: the upstream may have begun to work. */
   #started = false
   #headIsIn = false
   #cancelled: string | null = null
@@ -196,24 +197,12 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
   #pausedBySink = false
   #result: UpstreamFailure | 'ended' | null = null
   #decoder: Transform | null = null
-  #onEnded: (() => void) | null = null
 
   constructor(onStart: (exchange: UpstreamExchange) => void) {
     const { promise, resolve } = Promise.withResolvers<AnswerHead | UpstreamFailure>()
     this.head = promise
     this.#resolveHead = resolve
     this.#onStart = onStart
-  }
-
-  /** The upstream may have begun to work: its request was written to a connection. */
-  get started(): boolean {
-    return this.#started
-  }
-
-  /** Calls back once nothing of this exchange runs at the upstream any more: at once, if that is so already. */
-  onEnded(callback: () => void): void {
-    if (this.#result !== null) callback()
-    else this.#onEnded = callback
   }
 
   /**
@@ -336,7 +325,6 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     if (this.#result !== null) return
     this.#result = 'ended'
     if (this.#held.length === 0) this.#tellResult() // else attach does, behind what is held
-    this.#onEnded?.()
   }
 
   #fail(failure: UpstreamFailure): void {
@@ -345,7 +333,6 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
     this.#decoder?.destroy()
     this.#resolveHead(failure) // a no-op if the head is in
     if (this.#held.length === 0) this.#tellResult()
-    this.#onEnded?.()
   }
 
   #tellResult(): void {

@@ -80,7 +80,6 @@ t.test('each way to fail before the head has its kind', async (t) => {
     await using upstream = client()
     const exchange = upstream.send(post(server.url))
     t.match(await failureOf(exchange), { kind, reused: false, message: /./ }, name)
-    t.ok(exchange.started, 'the upstream may have begun to work')
     await until(() => server.sockets.size === 0)
   }
 })
@@ -92,7 +91,6 @@ t.test('no connection is no connection, whyever', async (t) => {
   await using upstream = client()
   const exchange = upstream.send(post(url))
   t.match(await failureOf(exchange), { kind: 'connect', message: /ECONNREFUSED/ })
-  t.notOk(exchange.started)
 
   const unknown: Resolve = (_, __, callback) =>
     callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), [])
@@ -248,13 +246,9 @@ t.test('a request that is cancelled before its connection stands is never made',
   await using upstream = client({ resolve })
   const url = `http://upstream.example:${server.port}`
   const exchange = upstream.send(post(url, 'cancelled'))
-  let ended = 0
-  exchange.onEnded(() => ended++)
   await asked.promise
   exchange.cancel('client_left')
   t.match(await failureOf(exchange), { kind: 'cancelled', message: 'client_left' })
-  t.equal(ended, 1)
-  t.notOk(exchange.started)
   known.resolve()
   t.equal((await bodyOf(upstream.send(post(url, 'next')))).toString(), 'yes')
   t.same(
@@ -268,13 +262,10 @@ t.test('a request that is cancelled while it waits for its head closes its conne
   await using upstream = client()
   const exchange = upstream.send(post(server.url))
   await until(() => server.requests.length === 1)
-  let ended = 0
-  exchange.onEnded(() => ended++)
   exchange.cancel('timed_out')
   exchange.cancel('again')
   t.match(await failureOf(exchange), { kind: 'cancelled', message: 'timed_out' })
   await until(() => server.sockets.size === 0)
-  t.equal(ended, 1)
   const sink = new RecordingSink()
   exchange.attach(sink)
   t.match(sink.told, [{ kind: 'cancelled' }], 'whoever comes late is told too')
