@@ -17,7 +17,7 @@ export interface Script {
   toolUse?: FakeMessage['toolUse']
   usage?: FakeUsage
   stopReason?: string
-  /** Between events or pieces, and before a body breaks, in ms. */
+  /** Before each event, between pieces, and before an answer breaks, in ms. */
   eventDelayMs?: number
   /** What happens instead of the rest: after so many events, or bytes of a body. */
   breaks?: { after: number; how: 'reset' | 'clean_end' | 'silence' | 'mid_event' | 'error_event' }
@@ -198,14 +198,17 @@ async function sendEvents(
   res.writeHead(200, headers)
   res.flushHeaders()
   if (script.cuts) return sendInPieces(call, res, Buffer.from(events.join('')), script)
-  for (const [index, text] of events.entries()) {
-    if (breaks && index >= breaks.after) return breakStream(res, text, script)
+  for (const text of events.slice(0, breaks?.after)) {
     if (script.eventDelayMs) await pause(res, script.eventDelayMs)
     if (res.destroyed) return
     await write(call, res, text)
   }
-  if (breaks) return breakStream(res, '', script)
-  res.end()
+  if (!breaks) {
+    res.end()
+    return
+  }
+  if (script.eventDelayMs) await pause(res, script.eventDelayMs)
+  if (!res.destroyed) breakStream(res, events[breaks.after] ?? '', script)
 }
 
 function breakStream(res: ServerResponse, nextEvent: string, { breaks, error }: Script): void {

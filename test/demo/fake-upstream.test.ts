@@ -58,3 +58,16 @@ t.test('it counts what runs, and tells a call that was finished from one that wa
   )
   t.equal(upstream.mostRunning, 2)
 })
+
+t.test('a break comes as late as the event in whose place it is', async (t) => {
+  const upstream = await start(t)
+  for (const after of [0, 1, 100]) {
+    upstream.next({ breaks: { after, how: 'error_event' }, eventDelayMs: 20, text: ['hello'] })
+    const startedAt = performance.now()
+    const { text } = await new ClientCall(upstream.url, { body: messageRequest(true) }).over
+    const events = text.match(/^event: \w+/gm) ?? []
+    t.equal(events.at(-1), 'event: error')
+    t.equal(events.length, Math.min(after, 7) + 1)
+    t.ok(performance.now() - startedAt >= events.length * 19, `${events.length} events`)
+  }
+})
