@@ -1,4 +1,4 @@
-/** Builds answers in Anthropic's Messages format, as the real service sends them (protocols.md 2.4, 2.5). */
+/** Builds answers in Anthropic's Messages format, in the events and the order in which the real service sends them. */
 
 export interface FakeMessage {
   model: string

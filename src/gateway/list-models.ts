@@ -12,7 +12,7 @@ import { identify } from './identify.ts'
 
 /** How long a vendor's list is good; an older one is used while a new one cannot be had. */
 const FRESH_MS = 3_600_000
-/** Claude Code waits 3 s for a model list (protocols.md 1). */
+/** Claude Code waits 3 s for a model list. */
 const FETCH_TIMEOUT_MS = 2500
 const LIST_BYTES_MAX = 4 * 1024 * 1024
 /** Of all accounts: those of a large group are asked by turns, or their vendor would see a burst. */

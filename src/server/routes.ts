@@ -39,7 +39,7 @@ export const routes: readonly Route[] = [
   { methods: ['GET'], path: '/v1/usage', handle: (gateway, req, res) => ownUsage(gateway, messages, req, res) },
   { methods: ['GET', 'HEAD'], path: '/health', handle: health },
   { methods: ['GET', 'HEAD'], path: '/ready', handle: ready },
-  // What CLIs call at start (protocols.md 6): harmless answers, never forwarded.
+  // What Claude Code calls at start: harmless answers, never forwarded.
   { methods: ['GET', 'HEAD'], path: '/', handle: greet },
   { methods: ['GET', 'HEAD'], path: '/api/hello', handle: greet },
   { methods: ['POST'], path: '/api/event_logging/batch', handle: swallow },
