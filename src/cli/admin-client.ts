@@ -20,15 +20,23 @@ export function askDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string):
     })
     asking.on('timeout', () => asking.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)))
     asking.on('error', (error: NodeJS.ErrnoException) =>
-      reject(noDaemon(config.adminSocket, error.code ?? error.message)),
+      reject(noDaemon(config.adminSocket, REASONS[error.code ?? ''] ?? error.message, error.code === 'EACCES')),
     )
     asking.end()
   })
 }
 
-function noDaemon(socket: string, why: string): GatewayError {
-  return new GatewayError('unavailable', `no gateway answers at ${socket} (${why})`, {
-    hint: 'Is it running? subgate serve starts one; --data-dir says which one is meant.',
+const REASONS: Record<string, string> = {
+  ENOENT: 'there is no socket',
+  ECONNREFUSED: 'the socket is left over from a process that is gone',
+  EACCES: 'the socket belongs to another user',
+}
+
+function noDaemon(socket: string, why: string, foreign = false): GatewayError {
+  return new GatewayError('unavailable', `no gateway answers at ${socket}: ${why}`, {
+    hint: foreign
+      ? 'Run this as the user that runs the gateway.'
+      : 'Is it running? subgate serve starts one; --data-dir says which one is meant.',
   })
 }
 

@@ -28,7 +28,7 @@ async function show(context: Context): Promise<void> {
           'held in memory',
           `${formatSize(status.bufferedBytes)} of request bodies; the process takes ${formatSize(status.rssBytes)}`,
         ],
-        ['billing guard', status.runMode === 'saas' ? status.billingGuard : null],
+        ['billing guard', status.runMode === 'saas' ? guardText(out, status.billingGuard) : null],
         [
           'counters',
           Object.entries(status.counters)
@@ -50,5 +50,15 @@ async function show(context: Context): Promise<void> {
             { title: 'why', value: (account) => account.reason, shrinks: true },
           ])}`,
     ].join('\n'),
+  )
+}
+
+function guardText(out: Context['out'], state: DaemonStatus['billingGuard']): string {
+  if (state === 'closed') return 'closed: charges are stored, calls are taken'
+  return out.style(
+    'yellow',
+    state === 'open'
+      ? 'open: charges cannot be stored, so new calls are refused'
+      : 'half open: a few calls are let through to see whether charges can be stored again',
   )
 }
