@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ErrorCode, isGatewayError } from '../domain/errors.ts'
 import { VERSION } from '../version.ts'
 import { Context, type GlobalFlags, type Io } from './context.ts'
+import { fileTrouble } from './file-trouble.ts'
 import { withNulls } from './options.ts'
 import { Output } from './output.ts'
 
@@ -105,6 +106,11 @@ function exitCodeOf(error: unknown, out: Output): number {
     return WRONG_USAGE
   }
   if (error instanceof ExitCode) return error.code
+  const trouble = fileTrouble(error)
+  if (trouble !== null) {
+    out.error(trouble, undefined)
+    return REFUSED
+  }
   if (!isGatewayError(error)) {
     out.bug(error)
     return BUG
@@ -122,10 +128,12 @@ export class ExitCode extends Error {
   }
 }
 
-/** `help user add` is `user add --help`, and no word at all asks for help too. */
+/** `help user add` is `user add --help`, and no word at all asks for help too. Help on what is no command is a mistake. */
 function asHelpFlag(argv: readonly string[]): string[] {
   if (argv.length === 0) return ['--help']
-  return argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]
+  const asked = argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]
+  const [first = ''] = asked
+  return first.startsWith('-') || first in NOUNS ? asked : asked.filter((word) => word !== '--help')
 }
 
 /** The whole command tree; a noun's own part is loaded when it is reached. */
