@@ -17,8 +17,10 @@ export function clientLines(client: Client, url: string, key: string): string[] 
 export function curlLines(url: string, key: string): string[] {
   return [
     `curl -N ${url}/v1/messages \\`,
-    `  -H 'authorization: Bearer ${key}' -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \\`,
-    `  -d '{"model":"claude-sonnet-5-5","max_tokens":64,"stream":true,"messages":[{"role":"user","content":"hello"}]}'`,
+    `  -H 'authorization: Bearer ${key}' \\`,
+    `  -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \\`,
+    `  -d '{"model":"claude-sonnet-5-5","max_tokens":64,"stream":true,`,
+    `       "messages":[{"role":"user","content":"hello"}]}'`,
   ]
 }
 

@@ -15,6 +15,7 @@ import { clientLines, curlLines } from '../client-lines.ts'
 import type { Context } from '../context.ts'
 import { type Daemon, startDaemon } from '../daemon.ts'
 import { createLogger } from '../logger.ts'
+import { ownCommand } from '../own-command.ts'
 import type { Fill } from '../program.ts'
 import { listenFlag } from './init.ts'
 import { stopSignal } from './serve.ts'
@@ -40,6 +41,7 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
     const key = await fillStore(config, upstream.url)
     await using daemon = await start(config, flags.listen === undefined)
     const { url } = daemon
+    const self = ownCommand(process.argv[1], null)
     out.data({ url, key, dataDir, user: USER }, () =>
       [
         `${out.style('bold', 'A gateway with a built-in upstream runs at')} ${url}\n`,
@@ -49,9 +51,9 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
         ...clientLines('claude-code', url, key),
         'claude -p "hello"',
         `\n${out.style('bold', 'See what it counted, in another terminal:')}`,
-        `subgate usage report --data-dir ${dataDir}`,
-        `subgate usage tail -f --data-dir ${dataDir}`,
-        `subgate status --data-dir ${dataDir}`,
+        `${self} usage report --data-dir ${dataDir}`,
+        `${self} usage tail -f --data-dir ${dataDir}`,
+        `${self} status --data-dir ${dataDir}`,
       ].join('\n'),
     )
     out.say('\nCtrl-C ends it and leaves nothing behind.')

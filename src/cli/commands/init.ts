@@ -17,6 +17,7 @@ import { databaseFile } from '../../store/open.ts'
 import { clientLines, gatewayUrl } from '../client-lines.ts'
 import type { Context } from '../context.ts'
 import { flag } from '../options.ts'
+import { ownCommand } from '../own-command.ts'
 import type { Fill } from '../program.ts'
 import { canAsk } from '../prompt.ts'
 import type { WizardAnswers } from '../tui/init-wizard.ts'
@@ -62,6 +63,7 @@ interface InitFlags {
 }
 
 async function init_(context: Context, flags: InitFlags): Promise<void> {
+  const { config: named } = context.flags
   const file = configFileOf(context)
   const isNew = !existsSync(file)
   if (isNew && !flags.yes && canAsk(context.io) && !context.out.json) {
@@ -72,13 +74,13 @@ async function init_(context: Context, flags: InitFlags): Promise<void> {
       defaults: { ...firstConfigOf(context, flags), adminEmail: flags.adminEmail ?? DEFAULT_ADMIN },
     })
     if (!answers) throw new GatewayError('conflict', 'given up; nothing was written')
-    return finishWizard(context, file, answers)
+    return finishWizard(context, file, answers, named)
   }
   const made = await setUp(context, file, firstConfigOf(context, flags), flags.adminEmail ?? DEFAULT_ADMIN)
   context.out.data(made.facts, () => made.words.join('\n'))
   const { configMade, databaseMade, adminEmail } = made.facts
   if (!configMade && !databaseMade) return context.out.say('Nothing was overwritten.')
-  context.out.say(`\nNext:\n${nextSteps(adminEmail)}`)
+  context.out.say(`\nNext:\n${nextSteps(context, adminEmail, named)}`)
 }
 
 /** Where `init` writes: --config, else the file that is in force, else the usual place. */
@@ -103,11 +105,14 @@ function absolute(cwd: string, path: string | undefined): string | null {
   return path === undefined ? null : resolve(cwd, path)
 }
 
-function nextSteps(adminEmail: string): string {
+/** `named` is the configuration file if it stands where nobody would look for it. */
+function nextSteps({ io }: Context, adminEmail: string, named: string | undefined): string {
+  const self = ownCommand(process.argv[1], io.cwd)
+  const flags = named === undefined ? '' : ` --config ${named}`
   const steps = [
-    ['subgate account import --from-env', 'take the API key of this shell (or: subgate account add anthropic)'],
-    [`subgate key issue ${adminEmail}`, 'make a key for a client'],
-    ['subgate serve', 'run the gateway'],
+    [`${self} account import --from-env${flags}`, 'take the API key of this shell (or: account add anthropic)'],
+    [`${self} key issue ${adminEmail}${flags}`, 'make a key for a client'],
+    [`${self} serve${flags}`, 'run the gateway'],
   ] as const
   const width = Math.max(...steps.map(([command]) => command.length))
   return steps.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`).join('\n')
@@ -143,7 +148,12 @@ export async function setUp(context: Context, file: string, first: FirstConfig, 
 }
 
 /** What the wizard was told, done: set-up, accounts, and the first key with lines to paste. */
-async function finishWizard(context: Context, file: string, answers: WizardAnswers): Promise<void> {
+async function finishWizard(
+  context: Context,
+  file: string,
+  answers: WizardAnswers,
+  named: string | undefined,
+): Promise<void> {
   const { out } = context
   const { facts, words, config } = await setUp(context, file, answers, answers.adminEmail)
   out.say(`\n${words.join('\n')}`)
@@ -163,5 +173,7 @@ async function finishWizard(context: Context, file: string, answers: WizardAnswe
   const url = await gatewayUrl(config)
   out.say(`\nYour first key, shown only now. For Claude Code and the Anthropic SDKs:\n`)
   out.data({ ...facts, key, url }, () => clientLines('claude-code', url, key).join('\n'))
-  out.say('\nNow run the gateway: subgate serve')
+  out.say(
+    `\nNow run the gateway: ${ownCommand(process.argv[1], context.io.cwd)} serve${named === undefined ? '' : ` --config ${named}`}`,
+  )
 }

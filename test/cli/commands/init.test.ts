@@ -117,3 +117,22 @@ t.test('Escape gives up, and nothing is written', async (t) => {
   t.equal(await runCli(['init'], io), 1)
   t.throws(() => statSync(join(subgate.home, '.config')))
 })
+
+t.test('what comes next names a configuration that is not found by itself', async (t) => {
+  const subgate = newCli()
+  const config = join(subgate.home, 'elsewhere.yaml')
+  const { stderr } = await subgate('init', '--yes', '--config', config)
+  for (const next of ['account import --from-env', 'key issue admin@localhost', 'serve']) {
+    t.match(stderr, `subgate ${next} --config ${config}`)
+  }
+  t.notMatch((await newCli()('init', '--yes')).stderr, '--config')
+})
+
+t.test('a data directory that cannot be made is no bug', async (t) => {
+  const subgate = newCli()
+  const file = join(subgate.home, 'file')
+  writeFileSync(file, '')
+  const args = ['init', '--yes', '--data-dir']
+  t.match(await subgate(...args, file), { code: 1, stderr: `error: ${file}: something else is there already\n` })
+  t.match(await subgate(...args, join(file, 'x')), { code: 1, stderr: /: a part of the path is not a folder$/m })
+})
