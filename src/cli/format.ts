@@ -119,6 +119,16 @@ export function formatTime(ms: number, utc: boolean): string {
   return `${date.toISOString().slice(0, 19).replace('T', ' ')}${utc ? 'Z' : ''}`
 }
 
+/** `1 call`, `1,234 calls` */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
+/** The oldest first: ids are random, and so is their order. */
+export function byAge<T extends { createdAtMs: number }>(rows: readonly T[]): T[] {
+  return rows.toSorted((a, b) => a.createdAtMs - b.createdAtMs)
+}
+
 /** Shares as text, `0.5` → `50%`. */
 export function formatShare(share: number): string {
   return `${Math.round(share * 100)}%`

@@ -58,6 +58,11 @@ export function withNulls<Flags extends object>(flags: Flags): Flags {
   ) as Flags
 }
 
+/** Throws a usage error if a `set` command was not told what to change. */
+export function requireChange(changes: object): void {
+  if (Object.keys(changes).length === 0) throw new InvalidArgumentError('say what to change; --help lists the flags')
+}
+
 const DAY_MS = 86_400_000
 
 /** A moment in the past: `2026-11-25`, `2026-11-25T14:00`, `today`, `yesterday`, or `7d` for so long ago. Days begin at local midnight, or with `utc` at midnight UTC. */

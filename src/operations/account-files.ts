@@ -45,7 +45,7 @@ function parsed(text: string): unknown {
   try {
     return parse(text)
   } catch (error) {
-    throw new GatewayError('invalid_request', `neither JSON nor YAML: ${(error as Error).message.split('\n')[0]}`)
+    throw new GatewayError('invalid_request', `neither JSON nor YAML: ${(error as Error).message.split(':\n')[0]}`)
   }
 }
 
@@ -73,6 +73,8 @@ function fromOwnList(entry: unknown, index: number): FoundAccount {
   const named = isRecord(entry) ? entry : {}
   const result = ownEntry.safeParse(entry)
   const head = { ...headOf(index, named, named.provider), paused: false, leftOut: [] }
+  if (typeof named.provider === 'string' && !isProvider(named.provider))
+    return { ...head, ...unsupported(named.provider) }
   if (!result.success) {
     const [issue] = result.error.issues
     return { ...head, account: { refusal: `${issue?.path.join('.') || 'the entry'}: ${issue?.message}` } }
@@ -166,7 +168,7 @@ function keyAccount(
   credentials: Record<string, unknown>,
   fields: { priority?: unknown; concurrency?: unknown; expires_at?: unknown; models: string[] },
 ): FoundAccount['account'] {
-  if (!isProvider(provider)) return { refusal: `the provider '${provider}' is not supported yet` }
+  if (!isProvider(provider)) return unsupported(provider).account
   const apiKey = credentials.api_key ?? credentials.apiKey
   if (typeof apiKey !== 'string' || apiKey.trim() === '') return { refusal: 'it has no API key' }
   const baseUrl = credentials.base_url ?? credentials.baseUrl ?? credentials.apiUrl
@@ -204,6 +206,10 @@ function parsedOr(text: string, otherwise: unknown): unknown {
   } catch {
     return otherwise
   }
+}
+
+function unsupported(provider: string) {
+  return { account: { refusal: `the provider '${provider}' is not supported yet` } }
 }
 
 function isProvider(name: string): name is ProviderName {

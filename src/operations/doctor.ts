@@ -167,7 +167,7 @@ async function checkMigrations({ config }: LoadedConfig): Promise<Finding> {
 async function checkMoney(store: Store): Promise<Finding> {
   const { problems, calls } = await store.usage.verify()
   return problems.length === 0
-    ? ok('money', `${calls} calls, ledger and balances add up`)
+    ? ok('money', `${calls} ${calls === 1 ? 'call' : 'calls'}, ledger and balances add up`)
     : failed(
         'money',
         `${problems.length} things do not add up`,

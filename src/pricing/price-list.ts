@@ -82,7 +82,7 @@ export function parsePriceFile(text: string, defaultSource: string): PriceRow[] 
   try {
     document = parse(text)
   } catch (error) {
-    throw new GatewayError('invalid_request', `not valid YAML: ${(error as Error).message.split('\n')[0]}`)
+    throw new GatewayError('invalid_request', `not valid YAML: ${(error as Error).message.split(':\n')[0]}`)
   }
   const result = priceFile.safeParse(document)
   if (!result.success) {

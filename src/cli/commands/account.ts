@@ -17,7 +17,7 @@ import { checkBaseUrl, hostOf, isAllowedHost } from '../../upstream/urls.ts'
 import { reloadDaemon } from '../admin-client.ts'
 import type { Context, SecretFlags } from '../context.ts'
 import { printable } from '../format.ts'
-import { futureMoment, orNone, textListFlag, wholeFlag } from '../options.ts'
+import { futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
@@ -154,12 +154,16 @@ async function groupsFor({ out }: Context, store: Store, names: string[] | undef
   }
 }
 
-/** A host that is not on the allowlist is put there if the operator says so; otherwise adding the account will refuse it. */
+/** A host that is not on the allowlist is put there if the operator says so. Throws `conflict` otherwise. */
 async function allowHostOf(context: Context, baseUrl: string, allowed: boolean | undefined): Promise<void> {
   const host = hostToAllow(context.config, baseUrl)
   if (host === null) return
   const question = `${host} is not on the allowlist of upstream hosts. Add it?`
-  if (!allowed && !(canAsk(context.io) && (await confirm(context.io, question)))) return
+  if (!allowed && !(canAsk(context.io) && (await confirm(context.io, question)))) {
+    throw new GatewayError('conflict', `${host} is not on the allowlist of upstream hosts`, {
+      hint: 'Add --allow-host to put it there (security.url_allowlist.upstream_hosts).',
+    })
+  }
   await allow(context, [host])
 }
 
@@ -236,11 +240,7 @@ function importColumns() {
 }
 
 function readInput(path: string): string {
-  try {
-    return readFileSync(path === '-' ? 0 : path, 'utf8')
-  } catch (error) {
-    throw new GatewayError('invalid_request', `${path} cannot be read: ${(error as Error).message}`)
-  }
+  return readFileSync(path === '-' ? 0 : path, 'utf8')
 }
 
 async function list(context: Context): Promise<void> {
@@ -252,7 +252,7 @@ async function list(context: Context): Promise<void> {
   out.list(
     accounts.map(shown),
     [
-      { title: 'id', value: (account) => account.id },
+      { title: 'id', value: (account) => account.id, shrinks: true },
       { title: 'name', value: (account) => account.name, shrinks: true },
       { title: 'provider', value: (account) => account.provider },
       {
@@ -340,6 +340,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.group !== undefined && { groupIds: await groupsFor(context, work.store, flags.group) }),
     ...(newKey && { apiKey: await context.secret(flags, `${providers[provider].title} API key`) }),
   }
+  requireChange(update)
   const account = await updateAccount(work, id, update)
   out.data(shown(account), () => account.id)
   out.say(`Changed '${account.name}'; a running gateway sees it within a second.`)

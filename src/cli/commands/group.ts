@@ -3,7 +3,7 @@ import { type Group, WHEN_CLIENT_LEAVES, type WhenClientLeaves } from '../../dom
 import { formatMultiplier } from '../../domain/money.ts'
 import type { AddGroup } from '../../store/store.ts'
 import type { Context } from '../context.ts'
-import { multiplierFlag, orNone, textListFlag } from '../options.ts'
+import { multiplierFlag, orNone, requireChange, textListFlag } from '../options.ts'
 import type { Fill } from '../program.ts'
 import { emails } from './key.ts'
 
@@ -94,7 +94,7 @@ async function list(context: Context): Promise<void> {
   context.out.list(
     rows,
     [
-      { title: 'id', value: (group) => group.id },
+      { title: 'id', value: (group) => group.id, shrinks: true },
       { title: 'name', value: (group) => group.name, shrinks: true },
       { title: 'multiplier', align: 'right', value: (group) => multiplierText(context, group) },
       { title: 'open to', value: (group) => (group.exclusive ? 'attached users' : 'all users') },
@@ -160,6 +160,7 @@ async function set(context: Context, flags: GroupFlags, ref: string): Promise<vo
     ...(flags.exclusive !== undefined && { exclusive: flags.exclusive }),
     ...(flags.whenClientLeaves !== undefined && { whenClientLeaves: flags.whenClientLeaves }),
   }
+  requireChange(changes)
   const group = await store.groups.set({ id, changes, by: context.actor })
   context.out.data(group, () => group.id)
   context.out.say(`Changed group '${group.name}'.`)

@@ -1,14 +1,14 @@
 import { isCidr } from '../../config/schema.ts'
 import type { ApiKey } from '../../domain/api-key.ts'
-import { GatewayError } from '../../domain/errors.ts'
+import { GatewayError, isGatewayError } from '../../domain/errors.ts'
 import { formatUsd } from '../../domain/money.ts'
 import { issueKey, rotateKey } from '../../operations/issue-key.ts'
 import { allRows } from '../../operations/pages.ts'
 import { DEFAULT_GROUP } from '../../operations/set-up.ts'
 import type { KeyChanges, Store } from '../../store/store.ts'
 import type { Context } from '../context.ts'
-import type { Column } from '../format.ts'
-import { flag, futureMoment, listFlag, orNone, textListFlag, usdFlag, wholeFlag } from '../options.ts'
+import { byAge, type Column } from '../format.ts'
+import { flag, futureMoment, listFlag, orNone, requireChange, textListFlag, usdFlag, wholeFlag } from '../options.ts'
 import type { Output } from '../output.ts'
 import type { Fill } from '../program.ts'
 
@@ -100,13 +100,25 @@ async function issue(context: Context, flags: IssueFlags, userRef: string): Prom
   out.say(
     `This is the only time that the key is shown. It is ${apiKey.id}, of ${user.email}, for group '${group.name}'.`,
   )
-  out.say(`To point a client at the gateway with it: subgate env ${flags.name ?? apiKey.id}`)
+  out.say(`To point a client at the gateway with it: subgate env ${await shortRef(work.store, apiKey)}`)
+}
+
+/** A key's name if that is enough to find it, else its id. */
+async function shortRef({ keys }: Store, { id, name }: ApiKey): Promise<string> {
+  if (name === null) return id
+  try {
+    await keys.find(name)
+    return name
+  } catch (error) {
+    if (!isGatewayError(error)) throw error
+    return id // others have that name
+  }
 }
 
 async function list(context: Context, flags: { user?: string }): Promise<void> {
   const store = await context.store()
   const userId = flags.user === undefined ? undefined : (await store.users.find(flags.user)).id
-  const keys = await allRows((page) => store.keys.list({ ...page, userId }))
+  const keys = byAge(await allRows((page) => store.keys.list({ ...page, userId })))
   const owner = await emails(store)
   const ofUser: Column<ApiKey> = { title: 'user', value: (key) => owner.get(key.userId) ?? key.userId, shrinks: true }
   context.out.list(
@@ -119,7 +131,7 @@ async function list(context: Context, flags: { user?: string }): Promise<void> {
 /** How keys are listed; `extra` columns stand behind the id. */
 export function keyColumns(out: Output, extra: Column<ApiKey>[]): Column<ApiKey>[] {
   return [
-    { title: 'id', value: (key) => key.id },
+    { title: 'id', value: (key) => key.id, shrinks: true },
     ...extra,
     { title: 'name', value: (key) => key.name, shrinks: true },
     { title: 'key', value: (key) => `…${key.last4}` },
@@ -190,6 +202,7 @@ async function set(context: Context, flags: SetFlags, ref: string): Promise<void
     ...(flags.denyIp !== undefined && { denyIps: flags.denyIp }),
     ...(flags.models !== undefined && { models: flags.models }),
   }
+  requireChange(changes)
   const key = await store.keys.set({ id, changes, by: context.actor })
   out.data(key, () => key.id)
   out.say(`Changed ${key.id}; a running gateway sees it within a second.`)
@@ -197,7 +210,12 @@ async function set(context: Context, flags: SetFlags, ref: string): Promise<void
 
 async function rotate(context: Context, flags: { yes?: boolean }, ref: string): Promise<void> {
   const work = await context.work()
-  const { id, last4 } = await work.store.keys.find(ref)
+  const { id, last4, status } = await work.store.keys.find(ref)
+  if (status === 'revoked') {
+    throw new GatewayError('conflict', `${id} is revoked, and a new key in its place would be as well`, {
+      hint: 'subgate key issue USER makes one that works.',
+    })
+  }
   await context.sure(`The key that ends in ${last4} stops working at once. Go on?`, flags.yes)
   const { apiKey, key } = await rotateKey(work, id)
   context.out.data({ ...apiKey, key }, () => key)

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import { InvalidArgumentError } from 'commander'
-import { GatewayError } from '../../domain/errors.ts'
 import type { PriceRow, Rates } from '../../domain/price.ts'
 import { patternMatcher } from '../../lib/pattern.ts'
 import { looksLikeLiteLlm, readLiteLlm } from '../../pricing/litellm.ts'
@@ -9,6 +8,7 @@ import { parseDay, parsePrice, parsePriceFile, priceList } from '../../pricing/p
 import { providers } from '../../providers/index.ts'
 import type { Context } from '../context.ts'
 import { formatPrice } from '../format.ts'
+import { flag } from '../options.ts'
 import type { Fill } from '../program.ts'
 
 export const fill: Fill = (price, act) => {
@@ -73,11 +73,14 @@ async function list(context: Context, flags: { model?: string; all?: boolean }):
           long &&
           `>${long.abovePromptTokens / 1000}k: ${[long.rates.input, long.rates.output].map((pico) => (pico === null ? '?' : formatPrice(pico))).join(' / ')}`,
       },
-      { title: 'source', value: (row) => row.source, shrinks: true },
+      { title: 'source', value: (row) => SOURCES[row.source] ?? row.source, shrinks: true },
     ],
     'No model fits.',
   )
 }
+
+/** What the built-in list cites by one letter each. */
+const SOURCES: Record<string, string> = { D: "vendor's documentation", R: 'release notes', L: 'community list' }
 
 const RATE_NAMES: Record<string, keyof Rates> = {
   input: 'input',
@@ -96,7 +99,7 @@ async function set(context: Context, _flags: object, model: string, ...rest: unk
   const prices = priceList(builtInPrices(), await store.prices.list())
   const provider = values.get('provider') ?? providerOf(model, prices.rows())
   const from = values.get('from')
-  const effectiveFromMs = from === undefined ? nowMs : parseDay(from)
+  const effectiveFromMs = from === undefined ? nowMs : flag(parseDay)(from)
   const before = prices
     .rows()
     .findLast((row) => row.provider === provider && row.model === model && row.effectiveFromMs <= effectiveFromMs)
@@ -140,7 +143,7 @@ function changed(before: Rates, values: Map<string, string>, prefix: string): Ra
   const rates = { ...before }
   for (const [name, rate] of Object.entries(RATE_NAMES)) {
     const text = values.get(prefix + name)
-    if (text !== undefined) rates[rate] = text === 'none' ? null : parsePrice(text)
+    if (text !== undefined) rates[rate] = text === 'none' ? null : flag(parsePrice)(text)
   }
   return rates
 }
@@ -171,7 +174,7 @@ function providerOf(model: string, rows: PriceRow[]): string {
 
 async function importFile(context: Context, flags: { from?: string; dryRun?: boolean }, file: string): Promise<void> {
   const { out, nowMs } = context
-  const { rows, skipped } = readPrices(file, flags.from === undefined ? nowMs : parseDay(flags.from))
+  const { rows, skipped } = readPrices(file, flags.from === undefined ? nowMs : flag(parseDay)(flags.from))
   const store = await context.store()
   if (!flags.dryRun) await store.prices.set({ rows, by: context.actor })
   out.data({ rows: rows.length, skipped, dryRun: flags.dryRun ?? false }, () => String(rows.length))
@@ -180,12 +183,7 @@ async function importFile(context: Context, flags: { from?: string; dryRun?: boo
 }
 
 function readPrices(file: string, fromMs: number): { rows: PriceRow[]; skipped: number } {
-  let text: string
-  try {
-    text = readFileSync(file === '-' ? 0 : file, 'utf8')
-  } catch (error) {
-    throw new GatewayError('invalid_request', `${file} cannot be read: ${(error as Error).message}`)
-  }
+  const text = readFileSync(file === '-' ? 0 : file, 'utf8')
   const document = jsonOf(text)
   if (looksLikeLiteLlm(document)) return readLiteLlm(document, fromMs, `imported from ${file}`)
   return { rows: parsePriceFile(text, `imported from ${file}`), skipped: 0 }

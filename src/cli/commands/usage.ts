@@ -9,7 +9,7 @@ import { eachRow } from '../../operations/pages.ts'
 import { REPORT_BY, type ReportBy, type ReportLine, usageReport } from '../../operations/usage-report.ts'
 import type { Store, StoredCall, UsageFilter } from '../../store/store.ts'
 import type { Context } from '../context.ts'
-import { formatCount, printable, shortUsd } from '../format.ts'
+import { counted, formatCount, printable, shortUsd } from '../format.ts'
 import { flag, pastMoment, wholeFlag } from '../options.ts'
 import { ExitCode, type Fill } from '../program.ts'
 
@@ -35,7 +35,7 @@ export const fill: Fill = (usage, act) => {
   usage.command('show <call>').summary('the whole story of one call').action(act(show))
   withFilter(usage.command('export'))
     .summary('every call, to standard output')
-    .addOption(new Option('--format <format>').choices(['csv', 'jsonl']).default('csv'))
+    .addOption(new Option('--format <format>', 'csv is the default, jsonl with --json').choices(['csv', 'jsonl']))
     .addHelpText('after', '\nExample:\n  subgate usage export --format csv --from 2026-11-01 > november.csv')
     .action(act(exportCalls))
   usage
@@ -104,7 +104,10 @@ async function report(context: Context, flags: FilterFlags & { by: ReportBy; cha
   const filter = await filterOf(context, store, flags)
   const { rows, total } = await usageReport(store, filter, flags.by, out.utc)
   if (out.json) return out.data({ by: flags.by, rows, total }, () => '')
-  if (rows.length === 0) return out.say('There are no calls yet.')
+  if (rows.length === 0) {
+    const isAll = Object.values(filter).every((value) => value === undefined)
+    return out.say(isAll ? 'There are no calls yet.' : 'No calls fit.')
+  }
   const billed = context.config.runMode === 'saas'
   const ms = (value: number | null) => (value === null ? null : formatDuration(value))
   const lines = rows.length > 1 ? [...rows, { ...total, name: 'total' }] : rows
@@ -304,14 +307,15 @@ async function findCall(store: Store, ref: string): Promise<StoredCall> {
   }
 }
 
-async function exportCalls(context: Context, flags: FilterFlags & { format: 'csv' | 'jsonl' }): Promise<void> {
+async function exportCalls(context: Context, flags: FilterFlags & { format?: 'csv' | 'jsonl' }): Promise<void> {
   const { out } = context
   const store = await context.store()
   const filter = await filterOf(context, store, flags)
-  if (flags.format === 'csv') await out.raw(`${EXPORTED.join(',')}\n`)
+  const format = flags.format ?? (out.json ? 'jsonl' : 'csv')
+  if (format === 'csv') await out.raw(`${EXPORTED.join(',')}\n`)
   for await (const call of eachRow((page) => store.usage.list({ ...filter, ...page }))) {
     const row = flat(call)
-    const line = flags.format === 'csv' ? EXPORTED.map((name) => csvField(row[name])).join(',') : JSON.stringify(row)
+    const line = format === 'csv' ? EXPORTED.map((name) => csvField(row[name])).join(',') : JSON.stringify(row)
     await out.raw(`${line}\n`)
   }
 }
@@ -357,13 +361,13 @@ async function verify(context: Context): Promise<void> {
   const { out } = context
   const store = await context.store()
   const proof = await store.usage.verify()
-  const counted = `${formatCount(proof.calls)} calls, ${formatCount(proof.ledgerEntries)} ledger entries, ${formatCount(proof.users)} users`
+  const looked = `${counted(proof.calls, 'call')}, ${counted(proof.ledgerEntries, 'ledger entry', 'ledger entries')}, ${counted(proof.users, 'user')}`
   out.data({ ...proof, ok: proof.problems.length === 0 }, () =>
-    proof.problems.length === 0 ? `Everything adds up: ${counted}.` : proof.problems.join('\n'),
+    proof.problems.length === 0 ? `Everything adds up: ${looked}.` : proof.problems.join('\n'),
   )
   if (proof.problems.length === 0) return
   out.say(
-    `Looked at ${counted}. Money that does not add up is a bug or a changed database: keep a copy of it before anything else.`,
+    `Looked at ${looked}. Money that does not add up is a bug or a changed database: keep a copy of it before anything else.`,
   )
   throw new ExitCode(1)
 }
@@ -375,5 +379,5 @@ async function prune(context: Context, flags: { before: string; yes?: boolean })
   const store = await context.store()
   const rows = await store.usage.prune({ beforeMs, by: context.actor })
   out.data({ deleted: rows, beforeMs }, () => String(rows))
-  out.say(`Deleted ${formatCount(rows)} calls.`)
+  out.say(`Deleted ${counted(rows, 'call')}.`)
 }

@@ -1,11 +1,11 @@
-import { Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { formatUsd } from '../../domain/money.ts'
 import type { User, UserRole, UserStatus } from '../../domain/user.ts'
 import { allRows } from '../../operations/pages.ts'
 import type { LedgerEntry, UserChanges } from '../../store/store.ts'
 import type { Context } from '../context.ts'
-import { shortUsd } from '../format.ts'
-import { orNone, usdFlag, wholeFlag } from '../options.ts'
+import { byAge, shortUsd } from '../format.ts'
+import { orNone, requireChange, usdFlag, wholeFlag } from '../options.ts'
 import type { Action, Fill } from '../program.ts'
 import { keyColumns } from './key.ts'
 
@@ -81,12 +81,12 @@ async function addUser(context: Context, flags: AddFlags, email: string): Promis
 async function listUsers(context: Context): Promise<void> {
   const { out } = context
   const store = await context.store()
-  const users = await allRows((page) => store.users.list(page))
+  const users = byAge(await allRows((page) => store.users.list(page)))
   const billed = context.config.runMode === 'saas'
   out.list(
     users,
     [
-      { title: 'id', value: (user) => user.id },
+      { title: 'id', value: (user) => user.id, shrinks: true },
       { title: 'email', value: (user) => user.email, shrinks: true },
       { title: 'name', value: (user) => user.name, shrinks: true },
       { title: 'role', value: (user) => user.role },
@@ -105,7 +105,7 @@ async function showUser(context: Context, _flags: object, ref: string): Promise<
   const { out } = context
   const store = await context.store()
   const user = await store.users.find(ref)
-  const keys = await allRows((page) => store.keys.list({ ...page, userId: user.id }))
+  const keys = byAge(await allRows((page) => store.keys.list({ ...page, userId: user.id })))
   const ledger = (await allRows((page) => store.ledger.list({ ...page, userId: user.id }))).slice(-LEDGER_SHOWN)
   out.data({ ...user, keys, ledger }, () =>
     [
@@ -139,6 +139,7 @@ function ledgerTable(out: Context['out'], entries: LedgerEntry[]): string {
 }
 
 async function setUser(context: Context, flags: UserChanges, ref: string): Promise<void> {
+  requireChange(flags)
   const store = await context.store()
   const { id } = await store.users.find(ref)
   const user = await store.users.set({ id, changes: flags, by: context.actor })
@@ -157,9 +158,11 @@ function setStatus(status: UserStatus): Action<object> {
 }
 
 async function creditUser(context: Context, flags: { note?: string }, ref: string, amount: string): Promise<void> {
+  const amountNanoUsd = usdFlag(amount)
+  if (amountNanoUsd === 0) throw new InvalidArgumentError('a credit of $0 changes nothing')
   const store = await context.store()
   const { id } = await store.users.find(ref)
-  const credit = { id, amountNanoUsd: usdFlag(amount), note: flags.note ?? null, by: context.actor }
+  const credit = { id, amountNanoUsd, note: flags.note ?? null, by: context.actor }
   const user = await store.users.credit(credit)
   context.out.data(user, () => formatUsd(user.balanceNanoUsd))
   context.out.say(`The balance of ${user.email} is now ${formatUsd(user.balanceNanoUsd)}.`)

@@ -83,7 +83,7 @@ t.test('a base URL has to pass the checks, each with its remedy; --allow-host ad
     stderr: /invalid url scheme: http.*allow_insecure_http: true/s,
   })
   t.match(await add('https://127.0.0.1'), { code: 1, stderr: /private address.*allow_private_hosts/s })
-  t.match(await add('https://relay.example.com'), { code: 1, stderr: /not on the allowlist.*upstream_hosts/s })
+  t.match(await add('https://relay.example.com'), { code: 1, stderr: /not on the allowlist.*Add --allow-host/s })
   t.match(await add('http://relay.example.com', '--allow-host'), { code: 1, stderr: /invalid url scheme/ })
   const allowed = await add('https://relay.example.com/', '--allow-host')
   t.match(allowed, { code: 0, stderr: /Added relay\.example\.com to security\.url_allowlist\.upstream_hosts/ })
@@ -319,8 +319,30 @@ t.test('import says when there is nothing to import', async (t) => {
   const subgate = await initializedCli()
   t.match(await subgate('account', 'import'), { code: 2, stderr: /--from-env, or --file/ })
   t.match(await subgate('account', 'import', '--from-env'), { code: 1, stderr: /no ANTHROPIC_API_KEY/ })
-  t.match(await subgate('account', 'import', '--file', '/nowhere'), { code: 1, stderr: /cannot be read/ })
+  t.match(await subgate('account', 'import', '--file', '/nowhere'), { code: 1, stderr: /nowhere: no such file/ })
   t.match(await imported(subgate, '{"hello": 1}'), { code: 1, stderr: /none of: a list of accounts/ })
   t.match(await imported(subgate, '{{{'), { code: 1, stderr: /neither JSON nor YAML/ })
   t.match(await imported(subgate, '[]'), { code: 1, stderr: /lists no accounts/ })
+})
+
+t.test('what cannot be read is said, and is no bug', async (t) => {
+  const subgate = await initializedCli()
+  const add = ['account', 'add', 'anthropic', '--from-file']
+  t.match(await subgate(...add, '/nowhere'), {
+    code: 1,
+    stdout: '',
+    stderr: 'error: /nowhere: no such file or folder\n',
+  })
+  t.match(await subgate(...add, subgate.home), { code: 1, stderr: /: it is a folder$/m })
+  t.match(await subgate(...add, '/dev/null/x'), { code: 1, stderr: /: a part of the path is not a folder$/m })
+})
+
+t.test('an import names the provider that it cannot take', async (t) => {
+  const subgate = await initializedCli()
+  const stdin = JSON.stringify([{ provider: 'openai', name: 'one', api_key: secretKey() }])
+  const file = join(subgate.home, 'accounts.json')
+  writeFileSync(file, stdin)
+  const { code, stdout } = await subgate('account', 'import', '--file', file)
+  t.equal(code, 1)
+  t.match(stdout, /the provider 'openai' is not supported yet/)
 })

@@ -140,3 +140,22 @@ t.test('env prints the lines of a client, with the key only if it is handed in a
     stderr: /does not hold the key/,
   })
 })
+
+t.test('a revoked key is not rotated into another key that does not work', async (t) => {
+  const subgate = await initializedCli()
+  keepSecret((await subgate('key', 'issue', 'admin@localhost', '--name', 'k')).stdout.trim())
+  await subgate('key', 'revoke', 'k', '--yes')
+  const rotated = await subgate('key', 'rotate', 'k', '--yes')
+  t.match(rotated, { code: 1, stdout: '', stderr: /is revoked.*subgate key issue USER/s })
+})
+
+t.test('what is said to come next works, also if another key has that name', async (t) => {
+  const subgate = await initializedCli()
+  for (const ref of [/^k$/, /^key_[0-9a-f]{20}$/]) {
+    const { stdout, stderr } = await subgate('key', 'issue', 'admin@localhost', '--name', 'k')
+    keepSecret(stdout.trim())
+    const said = /subgate env (\S+)/.exec(stderr)?.[1] ?? ''
+    t.match(said, ref)
+    t.equal((await subgate('env', said)).code, 0)
+  }
+})

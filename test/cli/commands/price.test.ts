@@ -53,13 +53,13 @@ t.test('set says what is wrong', async (t) => {
   const subgate = await initializedCli()
   const cases: [code: number, stderr: RegExp, argv: string[]][] = [
     [2, /'inptu=3' is not KEY=VALUE with one of input, output/, ['claude-x', 'inptu=3']],
-    [1, /not a price in USD per million tokens/, ['claude-x', 'input=cheap']],
-    [1, /at most 6 decimals/, ['claude-x', 'input=0.0000001']],
+    [2, /not a price in USD per million tokens/, ['claude-x', 'input=cheap']],
+    [2, /at most 6 decimals/, ['claude-x', 'input=0.0000001']],
     [2, /whose model is 'llama'\? Add provider=NAME/, ['llama', 'input=1']],
     [2, /needs at least input/, ['claude-unknown', 'cache_read=1']],
     [2, /long\.above=TOKENS is missing/, ['claude-x', 'input=1', 'long.input=2']],
     [2, /not a number of tokens/, ['claude-x', 'input=1', 'long.above=many']],
-    [1, /not a day/, ['claude-x', 'input=1', 'from=soon']],
+    [2, /not a day/, ['claude-x', 'input=1', 'from=soon']],
   ]
   for (const [code, stderr, argv] of cases)
     t.match(await subgate('price', 'set', ...argv), { code, stderr }, argv.join(' '))
@@ -106,5 +106,5 @@ t.test("import reads our YAML and LiteLLM's JSON exactly", async (t) => {
   ])
   writeFileSync(file, 'anthropic: [{ model: claude-y, inputt: 1 }]')
   t.match(await subgate('price', 'import', file), { code: 1, stderr: /anthropic\.0/ })
-  t.match(await subgate('price', 'import', '/nowhere'), { code: 1, stderr: /cannot be read/ })
+  t.match(await subgate('price', 'import', '/nowhere'), { code: 1, stderr: /nowhere: no such file/ })
 })

@@ -169,6 +169,9 @@ t.test('export gives every call, safe for spreadsheets', async (t) => {
     [{ requestedModel: 'claude-next', attempts: 1, inputTokens: 0, at: '2026-11-25T09:00:00.000Z' }],
   )
   t.equal((await subgate('usage', 'export')).stdout.split('\n')[0], csv[0], 'CSV unless told otherwise')
+  const lines = (await subgate('usage', 'export', '--json')).stdout
+  t.equal(lines, (await subgate('usage', 'export', '--format', 'jsonl')).stdout, 'one object a line with --json')
+  t.equal((await subgate('usage', 'export', '--json', '--format', 'csv')).stdout.split('\n')[0], csv[0])
   const empty = await initializedCli()
   t.match((await empty('usage', 'export', '--format', 'csv')).stdout, /^id,at,[^\n]*\n$/)
 })
@@ -189,7 +192,12 @@ t.test('prune deletes old calls and keeps totals and proof', async (t) => {
   t.match(await subgate('usage', 'prune', '--before', '2026-11-26', '--utc'), { code: 1, stderr: /--yes/ })
   t.match(await subgate('usage', 'prune', '--before', '2026-11-26', '--utc', '--yes'), { code: 0, stdout: '2\n' })
   t.match((await subgate('usage', 'report', '--json')).json(), { total: { requests: 3 } })
-  t.match(await subgate('usage', 'verify'), { code: 0, stdout: /1 calls/ })
+  t.match(await subgate('usage', 'verify'), { code: 0, stdout: /: 1 call, / })
+})
+
+t.test('calls that are there are not called missing because none fits', async (t) => {
+  const { subgate } = await withCalls()
+  t.match(await subgate('usage', 'report', '--model', 'nope'), { code: 0, stdout: '', stderr: 'No calls fit.\n' })
 })
 
 t.test('without calls and without a database', async (t) => {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { initializedCli, newCli } from '../../support/cli.ts'
+import { keepSecret } from '../../support/secrets.ts'
 
 t.test('add, list, show, set, disable, enable', async (t) => {
   const subgate = await initializedCli()
@@ -72,4 +73,34 @@ t.test('what goes wrong is said, with the right exit code', async (t) => {
 
 t.test('without a database the exit code says that the store is out of reach', async (t) => {
   t.match(await newCli()('user', 'list'), { code: 3, stderr: /no database.*subgate init/s })
+})
+
+t.test('a credit of nothing is no ledger entry', async (t) => {
+  const subgate = await initializedCli()
+  t.match(await subgate('user', 'credit', 'admin@localhost', '0'), { code: 2, stderr: /changes nothing/ })
+  t.same((await subgate('user', 'show', 'admin@localhost', '--json')).json().ledger, [])
+})
+
+t.test('users and keys are listed in the order in which they were made', async (t) => {
+  const subgate = await initializedCli()
+  const names = Array.from({ length: 8 }, (_, index) => `user-${index}@example.com`)
+  for (const name of names) {
+    await subgate('user', 'add', name)
+    keepSecret((await subgate('key', 'issue', 'admin@localhost', '--name', name)).stdout.trim())
+  }
+  const users = (await subgate('user', 'list', '--json')).json<{ email: string }[]>()
+  t.same(
+    users.map(({ email }) => email),
+    ['admin@localhost', ...names],
+  )
+  const keys = (await subgate('key', 'list', '--json')).json<{ name: string }[]>()
+  t.same(
+    keys.map(({ name }) => name),
+    names,
+  )
+  const shown = (await subgate('user', 'show', 'admin@localhost', '--json')).json<{ keys: { name: string }[] }>()
+  t.same(
+    shown.keys.map(({ name }) => name),
+    names,
+  )
 })
