@@ -166,6 +166,7 @@ function buildProgram(io: Io, flags: GlobalFlags): Command {
     })
     .showHelpAfterError('(add --help for what is possible)')
     .addHelpText('after', FIRST_STEPS)
+    .addHelpText('afterAll', ({ command }) => alsoPossible(command))
     .hook('preSubcommand', async (_program, command) => {
       Object.assign(flags, program.opts())
       await fillNoun(command, io, flags)
@@ -191,6 +192,7 @@ async function fillNoun(command: Command, io: Io, flags: GlobalFlags): Promise<v
     }
   const { fill } = await noun.load()
   fill(command, act)
+  for (const verb of command.commands) if (!verb.description()) verb.description(capitalized(verb.summary()))
 }
 
 /** The whole tree with every noun filled, for completion. */
@@ -217,6 +219,16 @@ function wantsColor(io: Io, flags: GlobalFlags): boolean {
 function capitalized(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
+
+/** What the help of a command leaves to others. */
+function alsoPossible(command: Command): string {
+  if (!command.parent) return ''
+  const verbs =
+    command.commands.length > 0 ? `\n'subgate ${command.name()} <command> --help' shows flags and examples.` : ''
+  return `${verbs}\nEverywhere: ${GLOBAL_FLAGS}; see subgate --help.`
+}
+
+const GLOBAL_FLAGS = '--config, --data-dir, --json, --quiet, --no-color, --utc'
 
 const FIRST_STEPS = `
 Examples:

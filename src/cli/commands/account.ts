@@ -16,6 +16,7 @@ import type { Store, StoredAccount } from '../../store/store.ts'
 import { checkBaseUrl, hostOf, isAllowedHost } from '../../upstream/urls.ts'
 import { reloadDaemon } from '../admin-client.ts'
 import type { Context, SecretFlags } from '../context.ts'
+import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
 import { futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
@@ -60,8 +61,16 @@ export const fill: Fill = (account, act) => {
       `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
     )
     .action(act(importThem))
-  account.command('list').summary('all accounts').action(act(list))
-  account.command('show <account>').summary('one account').action(act(show))
+  account
+    .command('list')
+    .summary('all accounts')
+    .addHelpText('after', examples('subgate account list', `subgate account list --json | jq -r '.[].name'`))
+    .action(act(list))
+  account
+    .command('show <account>')
+    .summary('one account')
+    .addHelpText('after', examples('subgate account show work'))
+    .action(act(show))
   account
     .command('set <account>')
     .summary('change an account; lists are replaced')
@@ -78,23 +87,31 @@ export const fill: Fill = (account, act) => {
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--group <group>', 'groups that may use it', textListFlag)
+    .addHelpText(
+      'after',
+      examples('subgate account set work --concurrency 4 --priority 10', 'subgate account set work --from-env NEW_KEY'),
+    )
     .action(act(set))
   account
     .command('test [account...]')
     .summary('ask upstreams for their model list: proves the credential, costs nothing')
+    .addHelpText('after', examples('subgate account test', 'subgate account test work'))
     .action(act(test))
   account
     .command('pause <account>')
     .summary('send it no calls')
+    .addHelpText('after', examples('subgate account pause work'))
     .action(act(setStatus('paused')))
   account
     .command('resume <account>')
     .summary('send it calls again; also ends a rest')
+    .addHelpText('after', examples('subgate account resume work'))
     .action(act(setStatus('active')))
   account
     .command('remove <account>')
     .summary('delete it; usage keeps its id')
     .option('--yes', 'do not ask')
+    .addHelpText('after', examples('subgate account remove work'))
     .action(act(remove))
 }
 

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { type Config, type EffectiveKey, loadConfig } from '../../config/load.ts'
 import { configKeys } from '../../config/schema.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import type { Fill } from '../program.ts'
 
 export const fill: Fill = (config, act) => {
@@ -9,9 +10,21 @@ export const fill: Fill = (config, act) => {
     .command('show')
     .summary('the values in force and where they come from; secrets masked')
     .option('--defaults', 'also keys that nobody has set')
+    .addHelpText('after', examples('subgate config show', 'subgate config show --defaults'))
     .action(act(show))
-  config.command('check [file]').summary('check a configuration file, or the one in force').action(act(check))
-  config.command('keys').summary('every key with its type, default and environment name').action(act(keys))
+  config
+    .command('check [file]')
+    .summary('check a configuration file, or the one in force')
+    .addHelpText('after', examples('subgate config check', 'subgate config check ./config.yaml'))
+    .action(act(check))
+  config
+    .command('keys')
+    .summary('every key with its type, default and environment name')
+    .addHelpText(
+      'after',
+      examples('subgate config keys', `subgate config keys --json | jq -r '.[] | "\\(.key)  \\(.help)"'`),
+    )
+    .action(act(keys))
 }
 
 const MASK = '••••••'

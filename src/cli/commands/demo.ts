@@ -14,6 +14,7 @@ import { openStore } from '../../store/open.ts'
 import { clientLines, curlLines } from '../client-lines.ts'
 import type { Context } from '../context.ts'
 import { type Daemon, startDaemon } from '../daemon.ts'
+import { examples } from '../examples.ts'
 import { createLogger } from '../logger.ts'
 import { ownCommand } from '../own-command.ts'
 import type { Fill } from '../program.ts'
@@ -27,7 +28,10 @@ const EVENT_DELAY_MS = 40
 export const fill: Fill = (demo, act) => {
   demo
     .option('--listen <host:port>', 'where to listen (default: 127.0.0.1:8080, or a free port)', listenFlag)
-    .addHelpText('after', '\nEverything lives in a temporary directory, which is removed at the end (Ctrl-C).')
+    .addHelpText(
+      'after',
+      `\nEverything lives in a temporary directory, which is removed at the end (Ctrl-C).\n${examples('subgate demo', 'subgate demo --listen 127.0.0.1:9090')}`,
+    )
     .action(act(run))
 }
 

@@ -1,13 +1,17 @@
 import { systemClock } from '../../lib/clock.ts'
 import { examine, type Finding } from '../../operations/doctor.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { createLogger } from '../logger.ts'
 import { ExitCode, type Fill } from '../program.ts'
 
 export const fill: Fill = (doctor, act) => {
   doctor
     .option('--offline', 'do not ask the upstreams')
-    .addHelpText('after', '\nNo call that is billed is made. Exit code 1 if anything fails.')
+    .addHelpText(
+      'after',
+      `\nNo call that is billed is made. Exit code 1 if anything fails.\n${examples('subgate doctor', 'subgate doctor --offline')}`,
+    )
     .action(act(check))
 }
 

@@ -3,6 +3,7 @@ import { type Group, WHEN_CLIENT_LEAVES, type WhenClientLeaves } from '../../dom
 import { formatMultiplier } from '../../domain/money.ts'
 import type { AddGroup } from '../../store/store.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { multiplierFlag, orNone, requireChange, textListFlag } from '../options.ts'
 import type { Fill } from '../program.ts'
 import { emails } from './key.ts'
@@ -17,8 +18,12 @@ export const fill: Fill = (group, act) => {
     .addOption(whenClientLeavesOption())
     .addHelpText('after', '\nExample:\n  subgate group add premium --multiplier 1.5 --account work --exclusive')
     .action(act(add))
-  group.command('list').summary('all groups').action(act(list))
-  group.command('show <group>').summary('one group, with its accounts and users').action(act(show))
+  group.command('list').summary('all groups').addHelpText('after', examples('subgate group list')).action(act(list))
+  group
+    .command('show <group>')
+    .summary('one group, with its accounts and users')
+    .addHelpText('after', examples('subgate group show premium'))
+    .action(act(show))
   group
     .command('set <group>')
     .summary('change a group')
@@ -31,6 +36,7 @@ export const fill: Fill = (group, act) => {
     .option('--exclusive', 'only users who are attached to it may use it')
     .option('--no-exclusive', 'everybody may use it')
     .addOption(whenClientLeavesOption())
+    .addHelpText('after', examples('subgate group set premium --multiplier 1.2 --no-exclusive'))
     .action(act(set))
   group
     .command('attach <group>')
@@ -48,6 +54,7 @@ export const fill: Fill = (group, act) => {
     .summary('detach an account or a user from a group')
     .option('--account <account>')
     .option('--user <user>')
+    .addHelpText('after', examples('subgate group detach premium --account work'))
     .action(act(detach))
 }
 

@@ -7,6 +7,7 @@ import { allRows } from '../../operations/pages.ts'
 import { DEFAULT_GROUP } from '../../operations/set-up.ts'
 import type { KeyChanges, Store } from '../../store/store.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { byAge, type Column } from '../format.ts'
 import { flag, futureMoment, listFlag, orNone, requireChange, textListFlag, usdFlag, wholeFlag } from '../options.ts'
 import type { Output } from '../output.ts'
@@ -35,8 +36,17 @@ export const fill: Fill = (key, act) => {
       '\nExamples:\n  subgate key issue ada@example.com --name laptop\n  subgate key issue ada@example.com --expires 30d --quota 20 --models "claude-*"',
     )
     .action(act(issue))
-  key.command('list').summary('all keys').option('--user <user>', 'only of this user').action(act(list))
-  key.command('show <key>').summary('one key, and what it has spent').action(act(show))
+  key
+    .command('list')
+    .summary('all keys')
+    .option('--user <user>', 'only of this user')
+    .addHelpText('after', examples('subgate key list --user ada@example.com'))
+    .action(act(list))
+  key
+    .command('show <key>')
+    .summary('one key, and what it has spent')
+    .addHelpText('after', examples('subgate key show laptop'))
+    .action(act(show))
   key
     .command('set <key>')
     .summary('change a key; lists are replaced')
@@ -48,13 +58,20 @@ export const fill: Fill = (key, act) => {
     .option('--allow-ip <cidr>', 'only from here; any = from everywhere', anyOr(cidrList))
     .option('--deny-ip <cidr>', 'not from here; any = nowhere denied', anyOr(cidrList))
     .option('--models <pattern>', 'only these models; any = all', anyOr(textListFlag))
+    .addHelpText('after', examples('subgate key set laptop --expires 30d --quota none'))
     .action(act(set))
   key
     .command('rotate <key>')
     .summary('exchange the key for a new one; everything else about it stays')
     .option('--yes', 'do not ask')
+    .addHelpText('after', examples('subgate key rotate laptop'))
     .action(act(rotate))
-  key.command('revoke <key>').summary('end a key for good').option('--yes', 'do not ask').action(act(revoke))
+  key
+    .command('revoke <key>')
+    .summary('end a key for good')
+    .option('--yes', 'do not ask')
+    .addHelpText('after', examples('subgate key revoke laptop'))
+    .action(act(revoke))
 }
 
 /** A list flag whose word `any` empties the list. */

@@ -4,14 +4,20 @@ import { migrateUp, migrationStatus } from '../../store/migrate.ts'
 import { databaseFile } from '../../store/open.ts'
 import { connectForMigration } from '../../store/sqlite.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import type { Fill } from '../program.ts'
 
 export const fill: Fill = (migrate, act) => {
-  migrate.command('status').summary('which migrations are applied').action(act(status))
+  migrate
+    .command('status')
+    .summary('which migrations are applied')
+    .addHelpText('after', examples('subgate migrate status'))
+    .action(act(status))
   migrate
     .command('up')
     .summary('apply what is pending')
     .option('--dry-run', 'only say what would be applied')
+    .addHelpText('after', examples('subgate migrate up --dry-run', 'subgate migrate up'))
     .action(act(up))
 }
 

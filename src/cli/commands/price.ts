@@ -7,6 +7,7 @@ import { builtInPrices } from '../../pricing/open.ts'
 import { parseDay, parsePrice, parsePriceFile, priceList } from '../../pricing/price-list.ts'
 import { providers } from '../../providers/index.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { formatPrice } from '../format.ts'
 import { flag } from '../options.ts'
 import type { Fill } from '../program.ts'
@@ -17,6 +18,7 @@ export const fill: Fill = (price, act) => {
     .summary('prices in USD per million tokens')
     .option('--model <pattern>', 'only these, such as claude-*')
     .option('--all', 'also prices that are past or still to come')
+    .addHelpText('after', examples('subgate price list --model "claude-*"'))
     .action(act(list))
   price
     .command('set <model> <key=value...>')
@@ -38,6 +40,13 @@ Examples:
     .summary("set prices from a file: our YAML, or LiteLLM's JSON list; - = standard input")
     .option('--from <when>', 'in force from this day on, for LiteLLM lists; now if left out')
     .option('--dry-run', 'only say what would be set')
+    .addHelpText(
+      'after',
+      examples(
+        'subgate price import prices.yaml --dry-run',
+        'subgate price import model_prices_and_context_window.json --from 2026-12-01',
+      ),
+    )
     .action(act(importFile))
 }
 

@@ -2,12 +2,20 @@ import { formatDuration } from '../../lib/duration.ts'
 import type { AdmissionView, TicketView } from '../../live/live-state.ts'
 import { askDaemon } from '../admin-client.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import type { Column } from '../format.ts'
 import type { Fill } from '../program.ts'
 import { emails } from './key.ts'
 
 export const fill: Fill = (slot, act) => {
-  slot.command('list').summary('who holds which slot since when, and who waits in line').action(act(list))
+  slot
+    .command('list')
+    .summary('who holds which slot since when, and who waits in line')
+    .addHelpText(
+      'after',
+      examples('subgate slot list', `subgate slot list --json | jq 'map(select(.state == "waiting"))'`),
+    )
+    .action(act(list))
 }
 
 async function list(context: Context): Promise<void> {

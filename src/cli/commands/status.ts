@@ -3,11 +3,17 @@ import { formatSize } from '../../lib/size.ts'
 import type { DaemonStatus } from '../../server/admin.ts'
 import { askDaemon } from '../admin-client.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { formatCount } from '../format.ts'
 import type { Fill } from '../program.ts'
 
 export const fill: Fill = (status, act) => {
-  status.addHelpText('after', '\nExit code 3 if no gateway runs.').action(act(show))
+  status
+    .addHelpText(
+      'after',
+      `\nExit code 3 if no gateway runs.\n${examples('subgate status', 'subgate status --json | jq .callsRunning')}`,
+    )
+    .action(act(show))
 }
 
 async function show(context: Context): Promise<void> {

@@ -9,6 +9,7 @@ import { eachRow } from '../../operations/pages.ts'
 import { REPORT_BY, type ReportBy, type ReportLine, usageReport } from '../../operations/usage-report.ts'
 import type { Store, StoredCall, UsageFilter } from '../../store/store.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { counted, formatCount, printable, shortUsd } from '../format.ts'
 import { flag, pastMoment, wholeFlag } from '../options.ts'
 import { ExitCode, type Fill } from '../program.ts'
@@ -31,8 +32,13 @@ export const fill: Fill = (usage, act) => {
     .summary('the latest calls, oldest first')
     .option('-n, --lines <n>', 'how many', wholeFlag(1), 20)
     .option('-f, --follow', 'go on as calls end')
+    .addHelpText('after', examples('subgate usage tail -f', 'subgate usage tail -n 100 --user ada@example.com'))
     .action(act(tail))
-  usage.command('show <call>').summary('the whole story of one call').action(act(show))
+  usage
+    .command('show <call>')
+    .summary('the whole story of one call')
+    .addHelpText('after', examples('subgate usage show call_01m8e7d4ga4ef'))
+    .action(act(show))
   withFilter(usage.command('export'))
     .summary('every call, to standard output')
     .addOption(new Option('--format <format>', 'csv is the default, jsonl with --json').choices(['csv', 'jsonl']))
@@ -41,12 +47,14 @@ export const fill: Fill = (usage, act) => {
   usage
     .command('verify')
     .summary('prove that ledger, balances, calls and totals add up; exit code 1 if not')
+    .addHelpText('after', examples('subgate usage verify'))
     .action(act(verify))
   usage
     .command('prune')
     .summary('delete old calls; totals and the proof stay')
     .requiredOption('--before <when>', 'calls admitted before, such as 90d or 2026-08-01')
     .option('--yes', 'do not ask')
+    .addHelpText('after', examples('subgate usage prune --before 90d'))
     .action(act(prune))
 }
 

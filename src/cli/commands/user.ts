@@ -4,6 +4,7 @@ import type { User, UserRole, UserStatus } from '../../domain/user.ts'
 import { allRows } from '../../operations/pages.ts'
 import type { LedgerEntry, UserChanges } from '../../store/store.ts'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { byAge, shortUsd } from '../format.ts'
 import { orNone, requireChange, usdFlag, wholeFlag } from '../options.ts'
 import type { Action, Fill } from '../program.ts'
@@ -22,8 +23,12 @@ export const fill: Fill = (user, act) => {
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .addHelpText('after', '\nExample:\n  subgate user add ada@example.com --name "Ada Lovelace" --concurrency 10')
     .action(act(addUser))
-  user.command('list').summary('all users').action(act(listUsers))
-  user.command('show <user>').summary('one user, with its keys and latest ledger entries').action(act(showUser))
+  user.command('list').summary('all users').addHelpText('after', examples('subgate user list')).action(act(listUsers))
+  user
+    .command('show <user>')
+    .summary('one user, with its keys and latest ledger entries')
+    .addHelpText('after', examples('subgate user show ada@example.com'))
+    .action(act(showUser))
   user
     .command('set <user>')
     .summary('change a user')
@@ -36,10 +41,12 @@ export const fill: Fill = (user, act) => {
   user
     .command('disable <user>')
     .summary('refuse all calls of the user')
+    .addHelpText('after', examples('subgate user disable ada@example.com'))
     .action(act(setStatus('disabled')))
   user
     .command('enable <user>')
     .summary('take calls of the user again')
+    .addHelpText('after', examples('subgate user enable ada@example.com'))
     .action(act(setStatus('active')))
   user
     .command('credit <user> <usd>')
