@@ -83,10 +83,10 @@ async function init_(context: Context, flags: InitFlags): Promise<void> {
   context.out.say(`\nNext:\n${nextSteps(context, adminEmail, named)}`)
 }
 
-/** Where `init` writes: --config, else the file that is in force, else the usual place. */
+/** Where `init` writes: where it is told, else the file that is in force, else the usual place. */
 function configFileOf(context: Context): string {
-  const { config } = context.flags
-  if (config !== undefined) return config
+  const named = context.flags.config ?? context.io.env.SUBGATE_CONFIG
+  if (named) return resolve(context.io.cwd, named)
   return context.load().file ?? userConfigFile(context.io.env)
 }
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { userConfigFile } from '../../config/load.ts'
-import { isGatewayError } from '../../domain/errors.ts'
+import { GatewayError, isGatewayError } from '../../domain/errors.ts'
 import { databaseFile } from '../../store/open.ts'
 import type { Context } from '../context.ts'
 import { type Daemon, startDaemon } from '../daemon.ts'
@@ -29,7 +29,14 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
   const { out, io } = context
   const values = listenValues(flags.listen)
   const before = context.load(values)
-  if (before.file === null && !existsSync(databaseFile(before.config))) {
+  const hasDatabase = existsSync(databaseFile(before.config))
+  // Somebody has configured it: an empty database would hide that theirs is elsewhere, or its disk not mounted.
+  if (before.file !== null && !hasDatabase) {
+    throw new GatewayError('unavailable', `there is no database at ${databaseFile(before.config)}`, {
+      hint: 'subgate init makes one; --data-dir says which one is meant.',
+    })
+  }
+  if (!hasDatabase) {
     const { host, port } = before.config.server
     const dataDir = context.flags.dataDir === undefined ? null : before.config.dataDir
     const first = { runMode: before.config.runMode, host, port, dataDir }

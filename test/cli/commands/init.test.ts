@@ -136,3 +136,12 @@ t.test('a data directory that cannot be made is no bug', async (t) => {
   t.match(await subgate(...args, file), { code: 1, stderr: `error: ${file}: something else is there already\n` })
   t.match(await subgate(...args, join(file, 'x')), { code: 1, stderr: /: a part of the path is not a folder$/m })
 })
+
+t.test('SUBGATE_CONFIG names a file that is not there yet', async (t) => {
+  const subgate = newCli()
+  const config = join(subgate.home, 'named.yaml')
+  const named = subgate.with({ env: { SUBGATE_CONFIG: config } })
+  t.match((await named('init', '--yes', '--json')).json(), { configFile: config, configMade: true })
+  t.match((await named('init', '--yes', '--json')).json(), { configFile: config, configMade: false })
+  t.equal((await named('user', 'list')).code, 0)
+})
