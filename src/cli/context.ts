@@ -44,6 +44,7 @@ export class Context implements AsyncDisposable {
   readonly flags: GlobalFlags
   readonly nowMs = systemClock()
   #loaded: LoadedConfig | null = null
+  readonly #warned = new Set<string>()
   #store: Store | null = null
 
   constructor(io: Io, out: Output, flags: GlobalFlags) {
@@ -58,7 +59,10 @@ export class Context implements AsyncDisposable {
     const { env, cwd, stderr } = this.io
     const flags = { data_dir: this.flags.dataDir, ...values }
     this.#loaded = loadConfig({ file: this.flags.config, flags, env, cwd, terminal: stderr.isTTY === true })
-    for (const warning of this.#loaded.warnings) this.out.warn(warning)
+    for (const warning of this.#loaded.warnings) {
+      if (!this.#warned.has(warning)) this.out.warn(warning)
+      this.#warned.add(warning)
+    }
     return this.#loaded
   }
 
