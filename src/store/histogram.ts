@@ -1,5 +1,7 @@
 /** Upper bounds of the latency buckets in roll-ups, in ms; the last bucket takes the rest. Changing them needs a migration. */
-export const HISTOGRAM_BOUNDS_MS = [50, 100, 200, 400, 800, 1500, 3000, 6000, 12_000, 25_000, 60_000, 180_000, 600_000]
+export const HISTOGRAM_BOUNDS_MS = [
+  10, 25, 50, 100, 200, 400, 800, 1500, 3000, 6000, 12_000, 25_000, 60_000, 180_000, 600_000,
+]
 
 export const HISTOGRAM_BUCKETS = HISTOGRAM_BOUNDS_MS.length + 1
 

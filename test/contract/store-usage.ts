@@ -500,7 +500,7 @@ function expectedReport(calls: CallRecord[], nameOf: (call: CallRecord) => strin
   })
 }
 
-const BOUNDS = [50, 100, 200, 400, 800, 1500, 3000, 6000, 12_000, 25_000, 60_000, 180_000, 600_000, Infinity]
+const BOUNDS = [10, 25, 50, 100, 200, 400, 800, 1500, 3000, 6000, 12_000, 25_000, 60_000, 180_000, 600_000, Infinity]
 
 function histogram(times: number[]): number[] {
   const counts = new Array<number>(HISTOGRAM_BUCKETS).fill(0)
