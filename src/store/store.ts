@@ -12,7 +12,7 @@ import type { User, UserRole, UserStatus } from '../domain/user.ts'
  * an id that is not there throw `not_found`. Operators' writes also leave an audit row and a change in the revision feed.
  *
  * `find(ref)` takes an id, a unique name or e-mail, or a unique prefix of an id that goes beyond its kind (`usr_`); it
- * throws `not_found`, or `conflict` when several fit.
+ * throws `not_found`, or `conflict` when several fit. Of keys with one name those that are not revoked are meant.
  */
 export interface Store extends AsyncDisposable {
   users: UserStore

@@ -217,6 +217,13 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const second = await store.keys.add({ ...keyOf(other.id, groupId), name: 'laptop' })
     const [a, b] = [first.id, second.id].sort()
     await t.rejects(store.keys.find('laptop'), { code: 'conflict', message: `'laptop' fits several keys: ${a}, ${b}` })
+
+    const revoke = (id: string) => store.keys.set({ id, changes: { status: 'revoked' }, by })
+    const revoked = await revoke(first.id)
+    t.same(await store.keys.find('laptop'), second, 'a revoked key does not claim its name')
+    t.same(await store.keys.find(first.id), revoked, 'its id still means it')
+    await revoke(second.id)
+    await t.rejects(store.keys.find('laptop'), { code: 'conflict' }, 'none of two that are revoked')
   })
 
   await test('a key is issued, found by its hash, changed and exchanged', async (t, store, world) => {

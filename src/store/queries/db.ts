@@ -18,7 +18,8 @@ const ID_KIND_CHARACTERS = 4
 const NAMED_MAX = 3
 
 /**
- * The id of the row that `ref` means: an id, else a unique name (e-mail for users), else a unique prefix of an id.
+ * The id of the row that `ref` means: an id, else a unique name (e-mail for users), else a unique prefix of an id. A key
+ * that was revoked does not claim its name against one that was not: a new key often takes the old one's name.
  * Throws `not_found`, or `conflict` when several fit.
  */
 export async function resolveRef(db: Db, table: Referable, ref: string): Promise<string> {
@@ -28,17 +29,21 @@ export async function resolveRef(db: Db, table: Referable, ref: string): Promise
     .orderBy('id')
     .limit(NAMED_MAX + 1)
   const nameColumn = db.dynamic.ref(table === 'users' ? 'email' : 'name')
+  const named = candidates.where(nameColumn, '=', table === 'users' ? ref.toLowerCase() : ref)
   const ways = [
     candidates.where('id', '=', ref),
-    candidates.where(nameColumn, '=', table === 'users' ? ref.toLowerCase() : ref),
-    candidates.where((e) => e(e.fn('substr', ['id', e.lit(1), e.lit(ref.length)]), '=', ref)),
+    ...(table === 'api_keys' ? [named.where('status', '<>', 'revoked')] : []),
+    named,
+    ...(ref.length > ID_KIND_CHARACTERS
+      ? [candidates.where((e) => e(e.fn('substr', ['id', e.lit(1), e.lit(ref.length)]), '=', ref))]
+      : []),
   ]
-  for (const way of ref.length > ID_KIND_CHARACTERS ? ways : ways.slice(0, 2)) {
+  for (const way of ways) {
     const ids = (await way.execute()).map((row) => row.id)
     if (ids.length === 1) return ids[0] as string
     if (ids.length > 1) {
-      const named = [...ids.slice(0, NAMED_MAX), ...(ids.length > NAMED_MAX ? ['…'] : [])].join(', ')
-      throw new GatewayError('conflict', `'${ref}' fits several ${NOUN[table]}s: ${named}`)
+      const some = [...ids.slice(0, NAMED_MAX), ...(ids.length > NAMED_MAX ? ['…'] : [])].join(', ')
+      throw new GatewayError('conflict', `'${ref}' fits several ${NOUN[table]}s: ${some}`)
     }
   }
   throw notFound(table, ref)

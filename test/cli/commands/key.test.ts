@@ -159,3 +159,21 @@ t.test('what is said to come next works, also if another key has that name', asy
     t.equal((await subgate('env', said)).code, 0)
   }
 })
+
+t.test('a new key takes the name of a revoked one', async (t) => {
+  const subgate = await initializedCli()
+  const issue = async () => {
+    const { id, key } = (await subgate('key', 'issue', 'admin@localhost', '--name', 'laptop', '--json')).json<{
+      id: string
+      key: string
+    }>()
+    keepSecret(key)
+    return id
+  }
+  const old = await issue()
+  await subgate('key', 'revoke', 'laptop', '--yes')
+  t.match((await subgate('key', 'show', 'laptop', '--json')).json(), { id: old }, 'as long as no other has its name')
+  const id = await issue()
+  t.match((await subgate('key', 'show', 'laptop', '--json')).json(), { id, status: 'active' })
+  t.match((await subgate('key', 'show', old, '--json')).json(), { id: old, status: 'revoked' })
+})
