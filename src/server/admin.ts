@@ -5,6 +5,7 @@ import { GatewayError } from '../domain/errors.ts'
 import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { privateFolder } from '../lib/private-folder.ts'
+import type { Spilled } from '../store/store.ts'
 
 /** What `status` shows of a running daemon. */
 export interface DaemonStatus {
@@ -18,6 +19,7 @@ export interface DaemonStatus {
   callsWaiting: number
   bufferedBytes: number
   billingGuard: 'closed' | 'open' | 'half_open'
+  spilled: Spilled
   rssBytes: number
   accounts: {
     id: string
@@ -109,6 +111,7 @@ async function statusOf(
     callsWaiting: (await gateway.live.tickets()).length,
     bufferedBytes: gateway.running.bufferedBytes,
     billingGuard: gateway.guard.state,
+    spilled: gateway.store.usage.spilled(),
     rssBytes: process.memoryUsage.rss(),
     accounts: gateway.directory.accounts().map(({ account }) => {
       const resting = account.rest && account.rest.untilMs > nowMs ? account.rest : null

@@ -43,12 +43,17 @@ function storable<Text extends string | null>(text: Text): Text | string {
   return text?.includes('\0') ? text.replaceAll('\0', '\ufffd') : text
 }
 
+/** When a call ended: its time runs from its arrival, `atMs` is its admission. */
+export function endedAtMs({ atMs, durationMs, waitMs }: CallRecord): number {
+  return atMs + durationMs - waitMs
+}
+
 /** One call as its usage row. */
 export function toUsageRow(call: CallRecord): UsageTable {
   return {
     id: call.id,
     at_ms: call.atMs,
-    ended_at_ms: call.atMs + call.durationMs - call.waitMs,
+    ended_at_ms: endedAtMs(call),
     user_id: call.userId,
     key_id: call.keyId,
     group_id: call.groupId,

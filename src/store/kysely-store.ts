@@ -79,6 +79,7 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
     },
     usage: {
       record: (record, journaled) => recorder.record(record, journaled),
+      spilled: () => recorder.spilled(),
       journal: (record) => {
         journal
           .add(record)

@@ -1,11 +1,12 @@
 import type { CallRecord } from '../domain/call.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { endedAtMs } from './columns.ts'
 import type { StoreDriver } from './driver.ts'
 import { GroupCommit } from './group-commit.ts'
 import type { RecordEntry } from './queries/record.ts'
 import type { SpillFile } from './spill.ts'
-import type { Recorded } from './store.ts'
+import type { Recorded, Spilled } from './store.ts'
 
 /** How often spilled records are offered to the store again. */
 const REPLAY_EVERY_MS = 1000
@@ -63,6 +64,12 @@ export class Recorder implements AsyncDisposable {
       this.#patience ??= setInterval(() => this.#spillLate(), PATIENCE_TICK_MS)
     }
     return waiting.promise
+  }
+
+  /** See UsageStore.spilled. */
+  spilled(): Spilled {
+    const entries = this.#spill?.entries ?? []
+    return { records: entries.length, sinceMs: entries[0] ? endedAtMs(entries[0].call) : null }
   }
 
   #committed(waiting: WaitingRecord): void {

@@ -174,6 +174,12 @@ export type AccountChanges = Partial<Omit<AddAccount, 'id' | 'provider' | 'by'>>
 /** How a durable record was made durable. */
 export type Recorded = 'committed' | 'spilled'
 
+/** Records that wait in the spill file, and when the call of the first of them ended; null if none waits. */
+export interface Spilled {
+  records: number
+  sinceMs: number | null
+}
+
 export interface UsageStore {
   /**
    * Writes a call's usage, its debit and its roll-ups in one transaction, together with all calls that end while the
@@ -182,6 +188,8 @@ export interface UsageStore {
    * wrong with it if the store cannot take this record: it is lost then.
    */
   record(record: CallRecord, journaled: boolean): Promise<Recorded>
+  /** What this process has spilled and not replayed yet. */
+  spilled(): Spilled
   /** Notes a call that is still running, so that a killed process leaves a trace of it. Written by the way; never rejects. */
   journal(record: CallRecord): void
   /** At start: turns what a dead process left in the journal into usage rows with outcome `interrupted`. Returns their ids. */

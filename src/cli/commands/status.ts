@@ -4,7 +4,7 @@ import type { DaemonStatus } from '../../server/admin.ts'
 import { askDaemon } from '../admin-client.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
-import { formatCount } from '../format.ts'
+import { counted, formatCount } from '../format.ts'
 import type { Fill } from '../program.ts'
 
 export const fill: Fill = (status, act) => {
@@ -35,6 +35,7 @@ async function show(context: Context): Promise<void> {
           `${formatSize(status.bufferedBytes)} of request bodies; the process takes ${formatSize(status.rssBytes)}`,
         ],
         ['billing guard', status.runMode === 'saas' ? guardText(out, status.billingGuard) : null],
+        ['spilled', spillText(out, status.spilled)],
         [
           'counters',
           Object.entries(status.counters)
@@ -67,4 +68,10 @@ function guardText(out: Context['out'], state: DaemonStatus['billingGuard']): st
       ? 'open: charges cannot be stored, so new calls are refused'
       : 'half open: a few calls are let through to see whether charges can be stored again',
   )
+}
+
+function spillText(out: Context['out'], { records, sinceMs }: DaemonStatus['spilled']): string | null {
+  if (records === 0) return null
+  const since = sinceMs === null ? '' : ` since ${out.time(sinceMs)}`
+  return out.style('yellow', `${counted(records, 'record')}${since}: they wait on disk until the database takes them`)
 }

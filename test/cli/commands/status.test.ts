@@ -51,6 +51,7 @@ t.test('what runs, what waits, which accounts rest, and what was refused', async
   t.match(fact(words, 'held in memory'), /^\S+ \S?i?B of request bodies; the process takes \S+ MiB$/)
   t.equal(fact(words, 'counters'), 'refused.not_found 1')
   t.equal(fact(words, 'billing guard'), undefined, 'nobody is billed, so nothing is guarded')
+  t.equal(fact(words, 'spilled'), undefined, 'nothing is')
   t.equal(fact(words, 'first'), 'in service      -                     -')
   t.equal(fact(words, 'second'), 'out of service  2096-10-02 07:06:40Z  it has no money')
   t.equal(fact(words, 'third'), 'paused          -                     -')
@@ -59,6 +60,7 @@ t.test('what runs, what waits, which accounts rest, and what was refused', async
   t.match(status, {
     ...{ pid: process.pid, runMode: 'simple', draining: false, listening: gw.url },
     ...{ callsRunning: 1, callsWaiting: 2, billingGuard: 'closed', counters: { 'refused.not_found': 1 } },
+    spilled: { records: 0, sinceMs: null },
     accounts: [
       { id: accounts[0]?.id, name: 'first', status: 'active', usable: true, restUntilMs: null, reason: null },
       { name: 'second', status: 'active', usable: false, restUntilMs: untilMs, reason: 'it has no money' },
@@ -115,13 +117,25 @@ t.test('in saas mode records that are spilled open the billing guard', async (t)
   other.exec('begin immediate')
   t.match([await ask(), await ask()], [{ text: /message_stop/ }, { text: /message_stop/ }], 'spilled, they end well')
   t.equal(await guard(), 'open: charges cannot be stored, so new calls are refused')
-  t.match((await subgate('status', '--json')).json(), { billingGuard: 'open' })
+  const { billingGuard, spilled } = (await subgate('status', '--json')).json<DaemonStatus>()
+  t.equal(billingGuard, 'open')
+  t.equal(spilled.records, 2)
+  const since = new Date(spilled.sinceMs ?? 0).toISOString()
+  t.match(spilled, { since }, 'a moment also in ISO form')
+  const shown = since.slice(0, 19).replace('T', ' ')
+  t.equal(
+    fact(await subgate('status'), 'spilled'),
+    `2 records since ${shown}Z: they wait on disk until the database takes them`,
+  )
   t.equal((await ask()).status, 503)
   t.equal(fact(await subgate('status'), 'counters'), 'refused.unavailable 1')
   other.exec('rollback')
 
   await until('the spill to be replayed', () => gw.log.some(({ msg }) => msg === 'spilled records are in the store'))
-  t.equal((await gw.settled()).length, 3, 'and all of them are in the store in the end')
+  const ends = (await gw.settled()).map(({ endedAtMs }) => endedAtMs)
+  t.equal(ends.length, 3, 'and all of them are in the store in the end')
+  t.equal(spilled.sinceMs, ends[1], 'the first that was spilled had waited since its end')
+  t.match((await subgate('status', '--json')).json(), { spilled: { records: 0, sinceMs: null } })
 })
 
 t.test('nobody answers: exit code 3, a sentence and a remedy', async (t) => {
