@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { GatewayError } from '../domain/errors.ts'
@@ -138,12 +138,26 @@ export function loadConfig(inputs: LoadInputs, keys: readonly ConfigKey[] = conf
     throw new GatewayError(
       'invalid_request',
       `the configuration has ${count(problems.length, 'problem')}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
-      {
-        hint: 'subgate config keys lists every key with its type and default.',
-      },
+      { hint: remedyFor(file) },
     )
   }
   return { config: meaningOf(values, inputs), keys: effective, file, warnings }
+}
+
+/** A file that is not there was named by the operator: the usual places are looked at only where there is one. */
+function remedyFor(file: string | null): string {
+  return file === null || mayBeThere(file)
+    ? 'subgate config keys lists every key with its type and default.'
+    : `subgate init --config ${file} makes this file; or name another one (--config, SUBGATE_CONFIG).`
+}
+
+/** Also what may not be looked at. */
+function mayBeThere(file: string): boolean {
+  try {
+    return statSync(file, { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return true
+  }
 }
 
 function convert(key: ConfigKey, { value, place, folder }: Written, problems: string[]): unknown {

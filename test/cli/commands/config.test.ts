@@ -41,6 +41,17 @@ t.test('check reports every problem at once, with file and line', async (t) => {
   t.match(await subgate('config', 'check', 'missing.yaml'), { code: 1, stderr: /no such file/ })
 })
 
+t.test('a file that was named and is not there can be made, or another be named', async (t) => {
+  const subgate = newCli()
+  const file = join(subgate.home, 'missing.yaml')
+  const remedy = `subgate init --config ${file} makes this file; or name another one (--config, SUBGATE_CONFIG).\n`
+  const named = await subgate('user', 'list', '--config', 'missing.yaml')
+  t.equal(named.stderr, `error: the configuration has 1 problem:\n  ${file}: no such file\n${remedy}`)
+  t.match((await subgate.with({ env: { SUBGATE_CONFIG: file } })('status')).stderr, remedy)
+  t.equal((await subgate('init', '--yes', '--config', file)).code, 0)
+  t.equal((await subgate('user', 'list', '--config', 'missing.yaml')).code, 0)
+})
+
 t.test('keys lists what can be set', async (t) => {
   const rows = (await newCli()('config', 'keys', '--json')).json<
     { key: string; environment: string[]; help: string }[]
