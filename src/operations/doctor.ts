@@ -241,13 +241,11 @@ async function checkAccounts(work: Workspace, offline: boolean): Promise<Finding
       if (offline) return ok(check, 'its credential opens; the upstream was not asked')
       const test = await testAccount(work, account)
       if (test.result === 'fails') {
-        return failed(
-          check,
-          test.message,
+        const remedy =
           test.blame === 'account'
             ? `Replace its key: subgate account set ${account.name} --from-env NAME`
-            : `Is ${account.baseUrl} reachable from here? subgate account test ${account.name}`,
-        )
+            : `Is ${account.baseUrl} reachable from here? subgate account test ${account.name}`
+        return failed(check, test.message, test.remedy ?? remedy)
       }
       return ok(check, test.message)
     }),

@@ -12,6 +12,8 @@ export interface AccountTest {
   /** Whose fault it is, if it fails. */
   blame: UpstreamFault['blame'] | null
   message: string
+  /** How to allow an address that is refused; null for all else. */
+  remedy: string | null
   models: number | null
   durationMs: number
 }
@@ -24,7 +26,7 @@ export async function testAccount(work: Workspace, account: StoredAccount): Prom
   const provider = providers[account.provider]
   const startedMs = work.clock()
   const verdict = (result: AccountTest['result'], message: string, more: Partial<AccountTest> = {}): AccountTest => ({
-    ...{ result, message: redact(message), blame: null, models: null },
+    ...{ result, message: redact(message), blame: null, remedy: null, models: null },
     durationMs: work.clock() - startedMs,
     ...more,
   })
@@ -39,7 +41,7 @@ export async function testAccount(work: Workspace, account: StoredAccount): Prom
   const timer = setTimeout(() => exchange.cancel(`no answer within ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS)
   try {
     const head = await exchange.head
-    if (isFailure(head)) return verdict('fails', head.message, { blame: 'upstream' })
+    if (isFailure(head)) return verdict('fails', head.message, { blame: 'upstream', remedy: head.hint ?? null })
     const { body, failure } = await collectBody(exchange, BODY_BYTES_MAX)
     if (failure) return verdict('fails', failure.message, { blame: 'upstream' })
     if (head.status === 200) {

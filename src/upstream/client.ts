@@ -44,6 +44,8 @@ export interface AnswerHead {
 export interface UpstreamFailure {
   kind: 'refused' | 'connect' | 'reset' | 'invalid' | 'cancelled'
   message: string
+  /** How to allow what was refused. */
+  hint?: string | undefined
   /** The connection had answered before: it may have been closed by the peer just before we wrote. */
   reused: boolean
 }
@@ -361,7 +363,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler {
   #failureOf(error: Error & { code?: string }): UpstreamFailure {
     const { reused } = this
     if (this.#cancelled !== null) return { kind: 'cancelled', message: this.#cancelled, reused }
-    if (isGatewayError(error)) return { kind: 'refused', message: error.message, reused }
+    if (isGatewayError(error)) return { kind: 'refused', message: error.message, hint: error.facts.hint, reused }
     const message =
       error.code && !error.message.includes(error.code) ? `${error.message} (${error.code})` : error.message
     if (!this.#started) return { kind: 'connect', message, reused }

@@ -58,7 +58,7 @@ export function isPrivateAddress(address: string): boolean {
 
 /**
  * Checks an account's base URL and returns it in its normal form, without a trailing slash. Throws `invalid_request`
- * with the remedy. Names are checked again at connect time, on the address that they resolve to.
+ * with the remedy; all settings that stand against it are named at once. Names are checked again at connect time, on the address that they resolve to.
  */
 export function checkBaseUrl(text: string, rules: UrlRules): string {
   let url: URL
@@ -69,22 +69,50 @@ export function checkBaseUrl(text: string, rules: UrlRules): string {
   }
   if (url.protocol !== 'https:' && url.protocol !== 'http:')
     throw invalid(`invalid url scheme: ${url.protocol.slice(0, -1)}`)
-  if (url.protocol === 'http:' && !rules.insecureHttp) {
-    throw invalid(
-      'invalid url scheme: http',
-      'Set security.url_allowlist.allow_insecure_http: true to allow http: URLs.',
-    )
-  }
   if (url.username || url.password) throw invalid('a URL must not hold a user name or password')
   if (url.search || url.hash) throw invalid('a base URL has no ? or # part')
-  const host = hostOf(url)
-  // The literal, in any of its spellings: URL has written 0x7f.1 and 2130706433 as 127.0.0.1 already.
-  if (isIP(host) !== 0 && !rules.privateHosts && isPrivateAddress(host)) throw privateHost(host)
-  if (!rules.privateHosts && /^(?:.*\.)?localhost\.?$/.test(host)) throw privateHost(host)
-  if (rules.allowlist && !isAllowedHost(host, rules.upstreamHosts)) {
-    throw invalid(`the host ${host} is not on the allowlist`, `Add '${host}' to security.url_allowlist.upstream_hosts.`)
-  }
+  const against = objections(url, rules)
+  if (against.length > 0) throw invalid(list(against, 'what', '; '), list(against, 'remedy', ' '))
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
+}
+
+/** What a setting has against a URL, and how to change the setting. */
+interface Objection {
+  what: string
+  remedy: string
+}
+
+function objections(url: URL, rules: UrlRules): Objection[] {
+  const host = hostOf(url)
+  const against: Objection[] = []
+  if (url.protocol === 'http:' && !rules.insecureHttp) against.push(INSECURE)
+  if (!rules.privateHosts && isPrivateHost(host)) against.push(privateObjection(host))
+  if (rules.allowlist && !isAllowedHost(host, rules.upstreamHosts)) {
+    const remedy = `Add '${host}' to security.url_allowlist.upstream_hosts.`
+    against.push({ what: `the host ${host} is not on the allowlist`, remedy })
+  }
+  return against
+}
+
+const INSECURE: Objection = {
+  what: 'invalid url scheme: http',
+  remedy: 'Set security.url_allowlist.allow_insecure_http: true to allow http: URLs.',
+}
+
+/** Literals in any of their spellings: URL has written 0x7f.1 and 2130706433 as 127.0.0.1 already. */
+function isPrivateHost(host: string): boolean {
+  return (isIP(host) !== 0 && isPrivateAddress(host)) || /^(?:.*\.)?localhost\.?$/.test(host)
+}
+
+function privateObjection(host: string): Objection {
+  return {
+    what: `${host} is a private address`,
+    remedy: 'Set security.url_allowlist.allow_private_hosts: true to allow loopback and private addresses.',
+  }
+}
+
+function list(against: readonly Objection[], part: keyof Objection, between: string): string {
+  return against.map((objection) => objection[part]).join(between)
 }
 
 /** True if the list has the host, or a `*.` pattern that covers it. */
@@ -102,10 +130,8 @@ export function hostOf(url: URL): string {
 
 /** The refusal of an address that is not public. */
 export function privateHost(host: string): GatewayError {
-  return invalid(
-    `${host} is a private address`,
-    'Set security.url_allowlist.allow_private_hosts: true to allow loopback and private addresses.',
-  )
+  const { what, remedy } = privateObjection(host)
+  return invalid(what, remedy)
 }
 
 function invalid(what: string, hint?: string): GatewayError {

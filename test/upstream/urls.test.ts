@@ -164,7 +164,7 @@ t.test('a refusal says what is wrong and which line of the configuration would a
     ['file:///etc/passwd', OPEN, 'Invalid base URL: invalid url scheme: file', undefined],
     [
       'https://10.0.0.1',
-      STRICT,
+      { ...STRICT, allowlist: false },
       'Invalid base URL: 10.0.0.1 is a private address',
       'Set security.url_allowlist.allow_private_hosts: true to allow loopback and private addresses.',
     ],
@@ -173,6 +173,12 @@ t.test('a refusal says what is wrong and which line of the configuration would a
       STRICT,
       'Invalid base URL: the host other.example is not on the allowlist',
       "Add 'other.example' to security.url_allowlist.upstream_hosts.",
+    ],
+    [
+      'http://127.0.0.1:11434',
+      STRICT,
+      'Invalid base URL: invalid url scheme: http; 127.0.0.1 is a private address; the host 127.0.0.1 is not on the allowlist',
+      "Set security.url_allowlist.allow_insecure_http: true to allow http: URLs. Set security.url_allowlist.allow_private_hosts: true to allow loopback and private addresses. Add '127.0.0.1' to security.url_allowlist.upstream_hosts.",
     ],
     [
       'https://user:pw@api.anthropic.com',

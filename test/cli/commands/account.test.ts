@@ -83,6 +83,10 @@ t.test('a base URL has to pass the checks, each with its remedy; --allow-host ad
     stderr: /invalid url scheme: http.*allow_insecure_http: true/s,
   })
   t.match(await add('https://127.0.0.1'), { code: 1, stderr: /private address.*allow_private_hosts/s })
+  t.match(await add('http://127.0.0.1:11434'), {
+    code: 1,
+    stderr: /http; 127\.0\.0\.1 is a private address\n.*allow_insecure_http: true.*allow_private_hosts: true/,
+  })
   t.match(await add('https://relay.example.com'), { code: 1, stderr: /not on the allowlist.*Add --allow-host/s })
   t.match(await add('http://relay.example.com', '--allow-host'), { code: 1, stderr: /invalid url scheme/ })
   const allowed = await add('https://relay.example.com/', '--allow-host')

@@ -49,6 +49,13 @@ t.test('each finding has its remedy, and a failure its exit code', async (t) => 
     groups: { result: 'failed', remedy: 'subgate group attach empty --account ACCOUNT' },
     'account gone': { result: 'failed', detail: /ECONNREFUSED/, remedy: /subgate account test gone/ },
   })
+  // Allowed when it was added, and no longer.
+  const refused = (await subgate('doctor', '--json')).json<Finding[]>().find(({ check }) => check === 'account gone')
+  t.match(refused, {
+    detail: /http; 127\.0\.0\.1 is a private address; the host 127\.0\.0\.1 is not on the allowlist$/,
+    remedy:
+      /^Set \S+allow_insecure_http: true .* Set \S+allow_private_hosts: true .* Add '127\.0\.0\.1' to \S+upstream_hosts\.$/,
+  })
   t.notMatch((await complaints(subgate, '--offline')).found, { 'account gone': {} })
 })
 
