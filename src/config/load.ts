@@ -113,7 +113,7 @@ export interface LoadInputs {
 export function loadConfig(inputs: LoadInputs, keys: readonly ConfigKey[] = configKeys()): LoadedConfig {
   const problems: string[] = []
   const warnings: string[] = []
-  const file = inputs.file ? resolve(inputs.cwd, inputs.file) : findConfigFile(inputs.env, inputs.cwd)
+  const file = inputs.file ? resolve(inputs.cwd, inputs.file) : findConfigFile(inputs)
   const fromFile = file ? readFileKeys(file, keys, problems, warnings) : new Map<string, Written>()
 
   const environment = new Environment(inputs, keys, problems)
@@ -178,10 +178,18 @@ function flagValue({ flags, cwd }: LoadInputs, key: ConfigKey): Written | undefi
   return value === undefined ? undefined : { value, place: 'command line', folder: cwd }
 }
 
+/** The name of a file in a data directory (that was named on the command line) or the working directory. */
+export const CONFIG_NAME = 'subgate.yaml'
+
 /** The first of the usual places that holds a file of ours. */
-function findConfigFile(env: NodeJS.ProcessEnv, cwd: string): string | null {
+function findConfigFile({ env, cwd, flags }: LoadInputs): string | null {
   if (env.SUBGATE_CONFIG) return resolve(cwd, env.SUBGATE_CONFIG)
-  const here = join(cwd, 'subgate.yaml')
+  const dataDir = flags?.data_dir
+  if (typeof dataDir === 'string') {
+    const beside = resolve(cwd, dataDir, CONFIG_NAME)
+    if (existsSync(beside)) return beside
+  }
+  const here = join(cwd, CONFIG_NAME)
   if (existsSync(here)) return here
   const perhapsOurs = join(cwd, 'config.yaml')
   if (existsSync(perhapsOurs) && looksLikeOurs(perhapsOurs)) return perhapsOurs

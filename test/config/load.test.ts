@@ -217,7 +217,13 @@ t.test('the first file that is ours is read', async (t) => {
   t.equal(read(), 3, 'its keys are ours, or Sub2API’s')
   write(home, 'subgate.yaml', 'server: { port: 2 }')
   t.equal(read(), 2)
+  const inDataDir = { cwd: home, flags: { data_dir: 'data' } }
+  t.equal(load(home, inDataDir).config.server.port, 2, 'where it holds no file, the usual places do')
+  write(home, 'data/subgate.yaml', 'server: { port: 6 }')
+  t.equal(load(home, inDataDir).config.server.port, 6, 'the file of the data directory that was named')
+  t.equal(read({ SUBGATE_DATA_DIR: join(home, 'data') }), 2, 'and not of one that is meant for all commands')
   write(home, 'elsewhere/c.yaml', 'server: { port: 1 }')
+  t.equal(load(home, { ...inDataDir, env: { SUBGATE_CONFIG: 'elsewhere/c.yaml' } }).config.server.port, 1)
   t.equal(read({ SUBGATE_CONFIG: 'elsewhere/c.yaml' }), 1, 'relative to the working directory')
   t.equal(load(home, { file: 'subgate.yaml', env: { SUBGATE_CONFIG: 'elsewhere/c.yaml' } }).config.server.port, 2)
   t.same(

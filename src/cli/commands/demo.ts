@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Config, loadConfig } from '../../config/load.ts'
+import { CONFIG_NAME, type Config, loadConfig } from '../../config/load.ts'
 import { FakeUpstream } from '../../demo/fake-upstream.ts'
 import { isGatewayError } from '../../domain/errors.ts'
 import { systemClock } from '../../lib/clock.ts'
@@ -69,23 +69,21 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
   }
 }
 
-/** Nothing of the operator's own configuration or environment reaches the demo. */
+/**
+ * Nothing of the operator's own configuration or environment reaches the demo. Its own is a file in the data directory, for
+ * commands that are pointed there: without it they would refuse the built-in upstream, which is local.
+ */
 function demoConfig(dataDir: string, { host, port }: { host: string; port: number }): Config {
-  return loadConfig({
-    env: {},
-    cwd: dataDir,
-    terminal: true,
-    flags: {
-      data_dir: dataDir,
-      'server.host': host,
-      'server.port': port,
-      'log.level': 'warn',
-      'security.url_allowlist.enabled': false,
-      'security.url_allowlist.allow_insecure_http': true,
-      'security.url_allowlist.allow_private_hosts': true,
-      simple_mode_confirm: true,
-    },
-  }).config
+  const file = join(dataDir, CONFIG_NAME)
+  const lines = [
+    'data_dir: .',
+    'simple_mode_confirm: true',
+    `server: { host: ${JSON.stringify(host)}, port: ${port} }`,
+    'log: { level: warn }',
+    'security: { url_allowlist: { enabled: false, allow_insecure_http: true, allow_private_hosts: true } }',
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 })
+  return loadConfig({ file, env: {}, cwd: dataDir, terminal: true }).config
 }
 
 /** An account at the built-in upstream, a user, and a key, which is returned. */
