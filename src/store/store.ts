@@ -118,7 +118,8 @@ export interface GroupStore {
   /** Attaching what is attached changes a user's multiplier at most; detaching what is not changes nothing. */
   attachAccount(input: { id: string; accountId: string; by: Actor }): Promise<void>
   detachAccount(input: { id: string; accountId: string; by: Actor }): Promise<void>
-  attachUser(input: { id: string; userId: string; multiplierMicro: number | null; by: Actor }): Promise<void>
+  /** A multiplier that is left out stays as it is; null takes it away. */
+  attachUser(input: { id: string; userId: string; multiplierMicro?: number | null; by: Actor }): Promise<void>
   detachUser(input: { id: string; userId: string; by: Actor }): Promise<void>
 }
 

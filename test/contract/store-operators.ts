@@ -352,9 +352,15 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
 
     const { id: userId } = await store.users.add(userCalled('member@example.com'))
     t.same(await store.groups.members(group.id), [])
-    await store.groups.attachUser({ id: group.id, userId, multiplierMicro: 1, by })
-    await store.groups.attachUser({ id: group.id, userId, multiplierMicro: null, by })
-    t.same(await store.groups.members(group.id), [{ userId, multiplierMicro: null }])
+    const attached = async (multiplierMicro?: number | null) => {
+      const changes = multiplierMicro === undefined ? {} : { multiplierMicro }
+      await store.groups.attachUser({ id: group.id, userId, ...changes, by })
+      return store.groups.members(group.id)
+    }
+    t.same(await attached(), [{ userId, multiplierMicro: null }])
+    t.same(await attached(1), [{ userId, multiplierMicro: 1 }])
+    t.same(await attached(), [{ userId, multiplierMicro: 1 }], 'what is not named stays')
+    t.same(await attached(null), [{ userId, multiplierMicro: null }])
     for (let twice = 0; twice < 2; twice++) await store.groups.detachUser({ id: group.id, userId, by })
     t.same(await store.groups.members(group.id), [])
   })

@@ -43,7 +43,11 @@ export const fill: Fill = (group, act) => {
     .summary('attach an account or a user to a group')
     .option('--account <account>')
     .option('--user <user>')
-    .option('--multiplier <n>', "the user's own multiplier in this group", multiplierFlag)
+    .option(
+      '--multiplier <n>',
+      "the user's own multiplier in this group; default = the group's",
+      orNone(multiplierFlag, 'default'),
+    )
     .addHelpText(
       'after',
       '\nExamples:\n  subgate group attach premium --account work\n  subgate group attach premium --user ada@example.com --multiplier 0.8',
@@ -176,11 +180,15 @@ async function set(context: Context, flags: GroupFlags, ref: string): Promise<vo
 interface AttachFlags {
   account?: string
   user?: string
-  multiplier?: number
+  multiplier?: number | null
 }
 
 async function attach(context: Context, flags: AttachFlags, ref: string): Promise<void> {
   requireOne(flags)
+  const { multiplier } = flags
+  if (multiplier !== undefined && flags.user === undefined) {
+    throw new InvalidArgumentError('--multiplier is of a user: name one with --user USER')
+  }
   const store = await context.store()
   const { id, name } = await store.groups.find(ref)
   const by = context.actor
@@ -191,7 +199,8 @@ async function attach(context: Context, flags: AttachFlags, ref: string): Promis
   }
   if (flags.user !== undefined) {
     const user = await store.users.find(flags.user)
-    await store.groups.attachUser({ id, userId: user.id, multiplierMicro: flags.multiplier ?? null, by })
+    const changes = multiplier === undefined ? {} : { multiplierMicro: multiplier }
+    await store.groups.attachUser({ id, userId: user.id, ...changes, by })
     context.out.say(`${user.email} may now use group '${name}'.`)
   }
 }

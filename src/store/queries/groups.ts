@@ -96,12 +96,16 @@ export async function attachUser(
 ): Promise<void> {
   await requireRow(trx, 'groups', input.id)
   await requireRow(trx, 'users', input.userId)
+  const { multiplierMicro } = input
   await trx
     .insertInto('group_users')
-    .values({ group_id: input.id, user_id: input.userId, multiplier_micro: input.multiplierMicro })
-    .onConflict((conflict) =>
-      conflict.columns(['group_id', 'user_id']).doUpdateSet({ multiplier_micro: input.multiplierMicro }),
-    )
+    .values({ group_id: input.id, user_id: input.userId, multiplier_micro: multiplierMicro ?? null })
+    .onConflict((conflict) => {
+      const attached = conflict.columns(['group_id', 'user_id'])
+      return multiplierMicro === undefined
+        ? attached.doNothing()
+        : attached.doUpdateSet({ multiplier_micro: multiplierMicro })
+    })
     .execute()
   await announceAttachment(trx, atMs, 'group.attach', input)
 }

@@ -63,9 +63,23 @@ t.test('attach opens an exclusive group to a user, with a multiplier of its own;
     members: [{ email: 'admin@localhost', multiplierMicro: 800_000 }],
   })
   t.equal((await issue()).code, 0)
+  const multiplierAfter = async (...flags: string[]) => {
+    await subgate('group', 'attach', 'vip', '--user', 'admin@localhost', ...flags)
+    const { members } = (await subgate('group', 'show', 'vip', '--json')).json<{
+      members: { multiplierMicro: number | null }[]
+    }>()
+    return members.map(({ multiplierMicro }) => multiplierMicro)
+  }
+  t.same(await multiplierAfter(), [800_000], 'attaching once more takes nothing away')
+  t.same(await multiplierAfter('--multiplier', '2'), [2_000_000])
+  t.same(await multiplierAfter('--multiplier', 'default'), [null], "the group's again")
   await subgate('group', 'detach', 'vip', '--user', 'admin@localhost')
   t.equal((await issue()).code, 1)
   t.match(await subgate('group', 'attach', 'vip'), { code: 2, stderr: /--account ACCOUNT or --user USER/ })
+  t.match(await subgate('group', 'attach', 'vip', '--account', 'a', '--multiplier', '2'), {
+    code: 2,
+    stderr: /--multiplier is of a user/,
+  })
   t.match(await subgate('group', 'attach', 'nope', '--user', 'admin@localhost'), { code: 1, stderr: /no group 'nope'/ })
   t.match(await subgate('group', 'add', 'vip'), { code: 1, stderr: /already a group/ })
   t.match(await subgate('group', 'add', 'x', '--multiplier', '-1'), { code: 2, stderr: /multiplier/ })
