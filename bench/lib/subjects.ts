@@ -20,10 +20,19 @@ export interface Subject {
 
 const HERE = import.meta.dirname
 
+/** What a script says when it listens. */
+interface Started {
+  port: number
+  keys?: string[]
+  dataDir?: string
+}
+
 export async function startScript(name: string, script: string, args: string[]): Promise<Subject> {
   const execArgv = script === 'gateway.ts' ? manifest.subgate.nodeFlags.split(' ') : []
   const child = fork(join(HERE, script), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv })
-  const [message] = (await once(child, 'message')) as [{ port: number; keys?: string[]; dataDir?: string }]
+  const died = once(child, 'exit').then(([code]) => Promise.reject(new Error(`${script} ended with ${code}`)))
+  const [message] = (await Promise.race([once(child, 'message'), died])) as [Started]
+  died.catch(() => {}) // later it is told to
   return {
     name,
     port: message.port,
