@@ -1,7 +1,8 @@
-import { InvalidArgumentError } from 'commander'
+import { Argument, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { isGatewayError } from '../domain/errors.ts'
 import { parseMultiplier, parseUsd } from '../domain/money.ts'
 import { parseDuration } from '../lib/duration.ts'
+import { nearest } from '../lib/pattern.ts'
 
 /** Makes a reader of a flag's text whose complaint is a usage error (exit code 2). */
 export function flag<T>(read: (text: string) => T): (text: string) => T {
@@ -40,6 +41,33 @@ export function wholeFlag(min: number): (text: string) => number {
       throw new InvalidArgumentError(`'${text}' is not a whole number of ${min} or more`)
     }
     return value
+  }
+}
+
+/** A word that is none of those that are possible. commander leaves it alone, where it writes a preface to its own. */
+export class WrongChoice extends CommanderError {
+  constructor(text: string, name: string, possible: readonly string[]) {
+    const similar = nearest(text, possible)
+    const meant = similar === null ? '' : `; did you mean ${similar}?`
+    super(2, 'subgate.wrongChoice', `'${text}' is no ${name}. Possible: ${possible.join(', ')}${meant}`)
+  }
+}
+
+/** An argument that is one of a few words. */
+export function choiceArgument(name: string, possible: readonly string[]): Argument {
+  return new Argument(`<${name}>`).choices(possible).argParser(choice(name, possible))
+}
+
+/** A flag whose value is one of a few words. */
+export function choiceOption(flags: string, description: string, possible: readonly string[]): Option {
+  const option = new Option(flags, description).choices(possible)
+  return option.argParser(choice(`value of ${option.long}`, possible))
+}
+
+function choice(name: string, possible: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (!possible.includes(text)) throw new WrongChoice(text, name, possible)
+    return text
   }
 }
 

@@ -3,7 +3,7 @@ import { type ErrorCode, isGatewayError } from '../domain/errors.ts'
 import { VERSION } from '../version.ts'
 import { Context, type GlobalFlags, type Io } from './context.ts'
 import { fileTrouble } from './file-trouble.ts'
-import { withNulls } from './options.ts'
+import { WrongChoice, withNulls } from './options.ts'
 import { Output } from './output.ts'
 
 /** What a command's action gets beside its arguments and flags. */
@@ -87,6 +87,8 @@ const BUG = 70
 /** Of our own errors, those that are not simply `refused`. */
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = { unavailable: UNREACHABLE, internal: BUG }
 
+const HELP_HINT = '(add --help for what is possible)'
+
 /** Runs one command line and resolves with its exit code. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const flags: GlobalFlags = {}
@@ -100,6 +102,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
 }
 
 function exitCodeOf(error: unknown, out: Output): number {
+  if (error instanceof WrongChoice) out.error(error.message, HELP_HINT)
   if (error instanceof InvalidArgumentError) out.error(error.message, undefined) // found by an action, not by the parser
   if (error instanceof CommanderError) {
     if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return DONE
@@ -164,7 +167,7 @@ function buildProgram(io: Io, flags: GlobalFlags): Command {
       styleOptionTerm: (text) => `\u001b[36m${text}\u001b[39m`,
       styleSubcommandTerm: (text) => `\u001b[36m${text}\u001b[39m`,
     })
-    .showHelpAfterError('(add --help for what is possible)')
+    .showHelpAfterError(HELP_HINT)
     .addHelpText('after', FIRST_STEPS)
     .addHelpText('afterAll', ({ command }) => alsoPossible(command))
     .hook('preSubcommand', async (_program, command) => {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { Argument, InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import type { Config } from '../../config/load.ts'
 import { type AccountStatus, PROVIDERS, type ProviderName } from '../../domain/account.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
@@ -18,14 +18,14 @@ import { reloadDaemon } from '../admin-client.ts'
 import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
-import { futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
+import { choiceArgument, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
 export const fill: Fill = (account, act) => {
   account
     .command('add')
-    .addArgument(new Argument('<provider>').choices(PROVIDERS))
+    .addArgument(choiceArgument('provider', PROVIDERS))
     .summary('add one account; its key is asked for, or read from where you say')
     .option('--name <name>', "for people; the provider's name if left out")
     .option('--api-key-stdin', 'read the API key from standard input')

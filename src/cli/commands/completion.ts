@@ -1,5 +1,6 @@
-import { Argument, type Command } from 'commander'
+import type { Command } from 'commander'
 import type { Context } from '../context.ts'
+import { choiceArgument } from '../options.ts'
 import { type Fill, wholeProgram } from '../program.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
@@ -7,7 +8,7 @@ type Shell = (typeof SHELLS)[number]
 
 export const fill: Fill = (completion, act) => {
   completion
-    .addArgument(new Argument('<shell>').choices(SHELLS))
+    .addArgument(choiceArgument('shell', SHELLS))
     .addHelpText(
       'after',
       '\nExamples:\n  source <(subgate completion bash)                                        this shell\n  subgate completion zsh > ~/.zfunc/_subgate              (a folder of $fpath)\n  subgate completion fish > ~/.config/fish/completions/subgate.fish',

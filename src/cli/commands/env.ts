@@ -1,13 +1,14 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { GatewayError } from '../../domain/errors.ts'
 import { CLIENTS, type Client, clientLines, gatewayUrl } from '../client-lines.ts'
 import type { Context } from '../context.ts'
+import { choiceOption } from '../options.ts'
 import type { Fill } from '../program.ts'
 
 export const fill: Fill = (env, act) => {
   env
     .argument('<key>', 'id or name of an issued key')
-    .addOption(new Option('--client <client>', 'for whom').choices(CLIENTS).default('claude-code'))
+    .addOption(choiceOption('--client <client>', 'for whom', CLIENTS).default('claude-code'))
     .option('--url <url>', 'where clients reach the gateway, if not on this machine')
     .option('--key-from-env <name>', 'fill in the key itself from this variable')
     .addHelpText(

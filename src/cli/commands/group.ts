@@ -1,10 +1,10 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, type Option } from 'commander'
 import { type Group, WHEN_CLIENT_LEAVES, type WhenClientLeaves } from '../../domain/group.ts'
 import { formatMultiplier } from '../../domain/money.ts'
 import type { AddGroup } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
-import { multiplierFlag, orNone, requireChange, textListFlag } from '../options.ts'
+import { choiceOption, multiplierFlag, orNone, requireChange, textListFlag } from '../options.ts'
 import type { Fill } from '../program.ts'
 import { emails } from './key.ts'
 
@@ -63,10 +63,11 @@ export const fill: Fill = (group, act) => {
 }
 
 function whenClientLeavesOption(): Option {
-  return new Option(
+  return choiceOption(
     '--when-client-leaves <what>',
     'stop the upstream, read on for a while, or charge what was delivered',
-  ).choices(WHEN_CLIENT_LEAVES)
+    WHEN_CLIENT_LEAVES,
+  )
 }
 
 interface GroupFlags {

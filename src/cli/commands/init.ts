@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { userConfigFile } from '../../config/load.ts'
 import type { ProviderName } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
@@ -16,7 +16,7 @@ import {
 import { databaseFile } from '../../store/open.ts'
 import { clientLines, gatewayUrl } from '../client-lines.ts'
 import type { Context } from '../context.ts'
-import { flag } from '../options.ts'
+import { choiceOption, flag } from '../options.ts'
 import { ownCommand } from '../own-command.ts'
 import type { Fill } from '../program.ts'
 import { canAsk } from '../prompt.ts'
@@ -28,7 +28,7 @@ const DEFAULT_PORT = 8080
 export const fill: Fill = (init, act) => {
   init
     .addOption(
-      new Option('--mode <mode>', 'simple: nobody is billed; saas: balances are debited').choices(['simple', 'saas']),
+      choiceOption('--mode <mode>', 'simple: nobody is billed; saas: balances are debited', ['simple', 'saas']),
     )
     .option('--listen <host:port>', 'where to listen (default: 127.0.0.1:8080)', listenFlag)
     .option('--admin-email <email>', `the first user (default: ${DEFAULT_ADMIN})`)

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import type { Attempt } from '../../domain/call.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
 import { formatMultiplier, formatUsd } from '../../domain/money.ts'
@@ -11,7 +11,7 @@ import type { Store, StoredCall, UsageFilter } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { counted, formatCount, printable, shortUsd } from '../format.ts'
-import { flag, pastMoment, wholeFlag } from '../options.ts'
+import { choiceOption, flag, pastMoment, wholeFlag } from '../options.ts'
 import { ExitCode, type Fill } from '../program.ts'
 
 /** How often `tail -f` looks for calls that have ended. */
@@ -21,7 +21,7 @@ const FOLLOW_ROWS = 500
 export const fill: Fill = (usage, act) => {
   withFilter(usage.command('report'))
     .summary('totals: requests, tokens, cost, errors, time to first token')
-    .addOption(new Option('--by <dimension>', 'one row for each').choices(REPORT_BY).default('model'))
+    .addOption(choiceOption('--by <dimension>', 'one row for each', REPORT_BY).default('model'))
     .option('--chart', 'draw the cost of each row')
     .addHelpText(
       'after',
@@ -41,7 +41,7 @@ export const fill: Fill = (usage, act) => {
     .action(act(show))
   withFilter(usage.command('export'))
     .summary('every call, to standard output')
-    .addOption(new Option('--format <format>', 'csv is the default, jsonl with --json').choices(['csv', 'jsonl']))
+    .addOption(choiceOption('--format <format>', 'csv is the default, jsonl with --json', ['csv', 'jsonl']))
     .addHelpText('after', '\nExample:\n  subgate usage export --format csv --from 2026-11-01 > november.csv')
     .action(act(exportCalls))
   usage
@@ -383,6 +383,8 @@ async function verify(context: Context): Promise<void> {
 async function prune(context: Context, flags: { before: string; yes?: boolean }): Promise<void> {
   const { out, nowMs } = context
   const beforeMs = pastMoment(flags.before, nowMs, out.utc)
+  if (beforeMs > nowMs)
+    throw new InvalidArgumentError(`'${flags.before}' is in the future: only calls of the past can be deleted`)
   await context.sure(`Delete all calls before ${out.time(beforeMs)}? Totals and the proof stay.`, flags.yes)
   const store = await context.store()
   const rows = await store.usage.prune({ beforeMs, by: context.actor })

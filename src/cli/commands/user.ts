@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, type Option } from 'commander'
 import { formatUsd } from '../../domain/money.ts'
 import type { User, UserRole, UserStatus } from '../../domain/user.ts'
 import { allRows } from '../../operations/pages.ts'
@@ -6,7 +6,7 @@ import type { LedgerEntry, UserChanges } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { byAge, shortUsd } from '../format.ts'
-import { orNone, requireChange, usdFlag, wholeFlag } from '../options.ts'
+import { choiceOption, orNone, requireChange, usdFlag, wholeFlag } from '../options.ts'
 import type { Action, Fill } from '../program.ts'
 import { keyColumns } from './key.ts'
 
@@ -60,7 +60,7 @@ export const fill: Fill = (user, act) => {
 }
 
 function roleOption(): Option {
-  return new Option('--role <role>', 'admins are users who may be shown everything').choices(['admin', 'user'])
+  return choiceOption('--role <role>', 'admins are users who may be shown everything', ['admin', 'user'])
 }
 
 interface AddFlags {

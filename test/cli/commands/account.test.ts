@@ -70,7 +70,10 @@ t.test('where no key is given the ways to give it are told', async (t) => {
     code: 1,
     stderr: /environment has no NOPE/,
   })
-  t.match(await subgate('account', 'add', 'nobody'), { code: 2, stderr: /Allowed choices are/ })
+  t.match(await subgate('account', 'add', 'antropic'), {
+    ...{ code: 2, stdout: '' },
+    stderr: `error: 'antropic' is no provider. Possible: anthropic; did you mean anthropic?\n(add --help for what is possible)\n`,
+  })
 })
 
 t.test('a base URL has to pass the checks, each with its remedy; --allow-host adds to the file', async (t) => {

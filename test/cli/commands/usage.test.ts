@@ -16,9 +16,10 @@ async function withStore<T>({ dataDir }: Cli, work: (store: Store) => Promise<T>
 }
 
 const NOV_25 = Date.UTC(2026, 10, 25, 9)
+const DAY_MS = 86_400_000
 
 /** Three calls of two users: two of one model on two days, one that failed with an unpriced model. */
-async function withCalls(): Promise<{ subgate: Cli; calls: CallRecord[]; emails: string[] }> {
+async function withCalls(firstMs = NOV_25): Promise<{ subgate: Cli; calls: CallRecord[]; emails: string[] }> {
   const subgate = await initializedCli()
   return withStore(subgate, async (store) => {
     const ada = await addScene(store)
@@ -34,7 +35,7 @@ async function withCalls(): Promise<{ subgate: Cli; calls: CallRecord[]; emails:
     }
     const calls = [
       callOf(ada, {
-        atMs: NOV_25,
+        atMs: firstMs,
         usage,
         costNanoUsd: 9_000_000,
         firstTokenMs: 300,
@@ -42,7 +43,7 @@ async function withCalls(): Promise<{ subgate: Cli; calls: CallRecord[]; emails:
         requestedModel: 'claude-opus-5-5',
       }),
       callOf(ada, {
-        atMs: NOV_25 + 86_400_000,
+        atMs: firstMs + DAY_MS,
         usage,
         costNanoUsd: 1_000_000,
         upstreamModel: 'claude-opus-5-5',
@@ -50,7 +51,7 @@ async function withCalls(): Promise<{ subgate: Cli; calls: CallRecord[]; emails:
       }),
       callOf(bob, {
         ...{
-          atMs: NOV_25,
+          atMs: firstMs,
           upstreamModel: 'claude-next',
           requestedModel: 'claude-next',
           priceState: 'unknown',
@@ -188,9 +189,14 @@ t.test('verify proves, and finds what was tampered with', async (t) => {
 })
 
 t.test('prune deletes old calls and keeps totals and proof', async (t) => {
-  const { subgate } = await withCalls()
-  t.match(await subgate('usage', 'prune', '--before', '2026-11-26', '--utc'), { code: 1, stderr: /--yes/ })
-  t.match(await subgate('usage', 'prune', '--before', '2026-11-26', '--utc', '--yes'), { code: 0, stdout: '2\n' })
+  const { subgate } = await withCalls(Date.now() - 3 * DAY_MS)
+  t.match(await subgate('usage', 'prune', '--before', '60h'), { code: 1, stderr: /--yes/ })
+  const tomorrow = new Date(Date.now() + DAY_MS).toISOString().slice(0, 16)
+  t.match(await subgate('usage', 'prune', '--before', tomorrow, '--utc', '--yes'), {
+    ...{ code: 2, stdout: '' },
+    stderr: `error: '${tomorrow}' is in the future: only calls of the past can be deleted\n`,
+  })
+  t.match(await subgate('usage', 'prune', '--before', '60h', '--yes'), { code: 0, stdout: '2\n' })
   t.match((await subgate('usage', 'report', '--json')).json(), { total: { requests: 3 } })
   t.match(await subgate('usage', 'verify'), { code: 0, stdout: /: 1 call, / })
 })

@@ -59,7 +59,7 @@ t.test('what goes wrong is said, with the right exit code', async (t) => {
     [2, /'abc' is not an amount in USD/, ['user', 'add', 'b@example.com', '--balance', 'abc']],
     [2, /not an amount/, ['user', 'credit', 'ada@example.com', 'ten']],
     [2, /'-1' is not a whole number/, ['user', 'set', 'ada@example.com', '--concurrency', '-1']],
-    [2, /Allowed choices are admin, user/, ['user', 'add', 'b@example.com', '--role', 'king']],
+    [2, /'king' is no value of --role\. Possible: admin, user\n/, ['user', 'add', 'b@example.com', '--role', 'king']],
     [2, /missing required argument 'email'/, ['user', 'add']],
     [2, /unknown option '--nmae'.*--name/s, ['user', 'add', 'b@example.com', '--nmae', 'B']],
     [2, /unknown command 'lst'.*list/s, ['user', 'lst']],
