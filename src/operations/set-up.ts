@@ -1,9 +1,10 @@
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Config } from '../config/load.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import type { Group } from '../domain/group.ts'
 import type { User } from '../domain/user.ts'
+import { makeFolder } from '../lib/make-folder.ts'
 import { migrateUp } from '../store/migrate.ts'
 import { databaseFile } from '../store/open.ts'
 import { connectForMigration, createSqliteFile } from '../store/sqlite.ts'
@@ -18,7 +19,7 @@ export const DEFAULT_GROUP = 'default'
  * its tables. A database that is there already is left alone: its migrations are `migrate up`'s business.
  */
 export async function prepareDataDir(config: Config): Promise<{ masterKeyMade: boolean; databaseMade: boolean }> {
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+  makeFolder(config.dataDir)
   chmodSync(config.dataDir, 0o700)
   const masterKeyMade = createMasterKey(config)
   const file = databaseFile(config)
@@ -88,7 +89,7 @@ export interface FirstConfig {
 /** Writes a configuration file (0600) if there is none. Returns whether it did. */
 export function writeFirstConfig(file: string, { runMode, host, port, dataDir }: FirstConfig): boolean {
   if (existsSync(file)) return false
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(file))
   const lines = [
     '# subgate reads this file at start, and again on SIGHUP. Every key: subgate config keys',
     `run_mode: ${runMode}`,

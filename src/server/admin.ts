@@ -1,9 +1,10 @@
-import { mkdirSync, rmSync, statSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { dirname } from 'node:path'
 import { GatewayError } from '../domain/errors.ts'
 import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import { makeFolder } from '../lib/make-folder.ts'
 import { privateFolder } from '../lib/private-folder.ts'
 import type { Spilled } from '../store/store.ts'
 
@@ -89,7 +90,7 @@ function prepareFolder(folder: string): void {
   const above = statSync(dirname(folder), { throwIfNoEntry: false })
   try {
     if (above && (above.mode & 0o002) !== 0) privateFolder(folder)
-    else mkdirSync(folder, { recursive: true, mode: 0o700 })
+    else makeFolder(folder)
   } catch (error) {
     throw new GatewayError('unavailable', `the admin socket has no folder: ${(error as Error).message}`, {
       hint: 'Set admin.socket to a path in a folder of your own.',

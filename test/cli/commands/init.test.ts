@@ -135,6 +135,14 @@ t.test('a data directory that cannot be made is no bug', async (t) => {
   const args = ['init', '--yes', '--data-dir']
   t.match(await subgate(...args, file), { code: 1, stderr: `error: ${file}: something else is there already\n` })
   t.match(await subgate(...args, join(file, 'x')), { code: 1, stderr: /: a part of the path is not a folder$/m })
+  if (process.platform !== 'linux') return
+  for (const place of [
+    ['--config', '/proc/x/y.yaml'],
+    ['--data-dir', '/proc/x/y'],
+  ]) {
+    const refused = await newCli()('init', '--yes', ...place)
+    t.match(refused, { code: 1, stderr: /^error: no folder can be made in \/proc$/m }, place.join(' '))
+  }
 })
 
 t.test('SUBGATE_CONFIG names a file that is not there yet', async (t) => {
