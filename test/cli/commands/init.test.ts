@@ -140,7 +140,7 @@ t.test('a data directory that cannot be made is no bug', async (t) => {
     ['--config', '/proc/x/y.yaml'],
     ['--data-dir', '/proc/x/y'],
   ]) {
-    const refused = await newCli()('init', '--yes', ...place)
+    const refused = await subgate('init', '--yes', ...place)
     t.match(refused, { code: 1, stderr: /^error: no folder can be made in \/proc$/m }, place.join(' '))
   }
 })
