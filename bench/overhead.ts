@@ -3,11 +3,12 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { type LoadOptions, type LoadResult, median, type PreparedRequest, percentile } from './lib/load.ts'
-import { cpuSeconds, hasNginx, rssMb, type Subject, startNginx, startScript } from './lib/subjects.ts'
+import { cpuSeconds, hasNginx, NODE_FLAGS, rssMb, type Subject, startNginx, startScript } from './lib/subjects.ts'
 
-// What does the gateway cost? Compares, alternating in one run, several rounds: no proxy, a bare undici pass-through, nginx
-// as a proxy, and subgate with metering and durable accounting on, in simple mode and in saas mode on SQLite. Absolute
-// figures of shared machines move by a factor of three within an hour: read the ratios.
+// What does the gateway cost? Compares, alternating in one run, several rounds: no proxy, a bare undici pass-through (as
+// Node runs it by default, which the ratios refer to, and with the memory flags that subgate runs with), nginx as a
+// proxy, and subgate with metering and durable accounting on, in simple mode and in saas mode on SQLite. Absolute figures
+// of shared machines move by a factor of three within an hour: read the ratios.
 
 const { values } = parseArgs({
   options: {
@@ -97,6 +98,7 @@ const url = `http://127.0.0.1:${upstream.port}`
 const starts: [string, () => Promise<Subject>][] = [
   ['direct', async () => ({ ...upstream, name: 'direct', stop: async () => {} })],
   ['bare', () => startScript('bare', 'bare-proxy.ts', [url])],
+  ['bare, flags', () => startScript('bare, flags', 'bare-proxy.ts', [url], NODE_FLAGS)],
   ...(hasNginx()
     ? [
         [

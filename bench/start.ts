@@ -5,8 +5,8 @@ import { cpus, loadavg, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import manifest from '../package.json' with { type: 'json' }
 import { median } from './lib/load.ts'
+import { NODE_FLAGS } from './lib/subjects.ts'
 
 // What does starting cost? Compares the single binary and the run from source, alternating in one run, several rounds:
 // time until --help has been printed, time from the start of `serve` until it listens, and the memory of an idle gateway,
@@ -24,7 +24,6 @@ const IDLE_SECONDS = Number(values.idle)
 const GOALS = { helpMs: 400, listenMs: 600, rss: 1.3 }
 
 const ROOT = join(import.meta.dirname, '..')
-const NODE_FLAGS = manifest.subgate.nodeFlags.split(' ')
 const BINARY = join(ROOT, 'dist', 'subgate')
 const SUBJECTS: Record<string, string[]> = {
   binary: [BINARY],

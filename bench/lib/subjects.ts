@@ -27,8 +27,15 @@ interface Started {
   dataDir?: string
 }
 
-export async function startScript(name: string, script: string, args: string[]): Promise<Subject> {
-  const execArgv = script === 'gateway.ts' ? manifest.subgate.nodeFlags.split(' ') : []
+/** The flags of Node that subgate runs with. */
+export const NODE_FLAGS = manifest.subgate.nodeFlags.split(' ')
+
+export async function startScript(
+  name: string,
+  script: string,
+  args: string[],
+  execArgv = script === 'gateway.ts' ? NODE_FLAGS : [],
+): Promise<Subject> {
   const child = fork(join(HERE, script), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv })
   const died = once(child, 'exit').then(([code]) => Promise.reject(new Error(`${script} ended with ${code}`)))
   const [message] = (await Promise.race([once(child, 'message'), died])) as [Started]
