@@ -22,6 +22,9 @@ export interface WriterReply {
 /** Told after the last request: the thread closes its connection and ends. */
 export const CLOSE = 'close'
 
+/** What the thread makes dies with each batch; more room would only be memory that nobody uses. */
+const YOUNG_GENERATION_MB = 6
+
 /** The main thread's end of the writer thread: keeps disk waits and busy locks off the event loop. */
 export class WriterThread implements AsyncDisposable {
   readonly #start: () => Worker
@@ -31,7 +34,11 @@ export class WriterThread implements AsyncDisposable {
   #closing = false
 
   constructor(file: string, nativeBinding: string | undefined) {
-    this.#start = () => startWorker('src/store/writer-thread.ts', { workerData: { file, nativeBinding } })
+    this.#start = () =>
+      startWorker('src/store/writer-thread.ts', {
+        workerData: { file, nativeBinding },
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+      })
   }
 
   /** Runs one write in one transaction. Rejects with its GatewayError, or with `unavailable` if the thread died. */
