@@ -21,6 +21,7 @@ import manifest from '../package.json' with { type: 'json' }
 
 const ROOT = join(import.meta.dirname, '..')
 const OUTPUT = join(ROOT, 'dist', 'subgate')
+const NODE_FLAGS = manifest.subgate.nodeFlags.split(' ')
 const ADDONS: Record<string, string> = {
   'better_sqlite3.node': `node_modules/better-sqlite3/prebuilds/${process.platform}-${process.arch}.node`,
 }
@@ -165,11 +166,11 @@ export async function buildBinary(main: string, output: string): Promise<void> {
       assets,
       useCodeCache: true,
       disableExperimentalSEAWarning: true,
-      execArgv: manifest.subgate.nodeFlags.split(' '),
+      execArgv: NODE_FLAGS,
       execArgvExtension: 'none', // NODE_OPTIONS of the operator's shell are meant for other programs
     }
-    // The seed makes the code cache come out the same each time.
-    run(process.execPath, ['--random-seed=1', `--build-sea=${file('sea.json', JSON.stringify(config))}`], work)
+    // V8 takes a code cache only under the flags under which it was made. The seed makes it come out the same each time.
+    run(process.execPath, [...NODE_FLAGS, '--random-seed=1', `--build-sea=${file('sea.json', JSON.stringify(config))}`], work)
     mkdirSync(dirname(output), { recursive: true })
     const temporary = `${output}.${process.pid}`
     copyFileSync(join(work, 'binary'), temporary)
