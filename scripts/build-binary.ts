@@ -170,7 +170,11 @@ export async function buildBinary(main: string, output: string): Promise<void> {
       execArgvExtension: 'none', // NODE_OPTIONS of the operator's shell are meant for other programs
     }
     // V8 takes a code cache only under the flags under which it was made. The seed makes it come out the same each time.
-    run(process.execPath, [...NODE_FLAGS, '--random-seed=1', `--build-sea=${file('sea.json', JSON.stringify(config))}`], work)
+    run(
+      process.execPath,
+      [...NODE_FLAGS, '--random-seed=1', `--build-sea=${file('sea.json', JSON.stringify(config))}`],
+      work,
+    )
     mkdirSync(dirname(output), { recursive: true })
     const temporary = `${output}.${process.pid}`
     copyFileSync(join(work, 'binary'), temporary)
