@@ -274,8 +274,8 @@ t.test('a full line is a 429 that says so; with patience it passes', async (t) =
   await heard(running)
   const waiting = narrow.messages.create(asked)
   await until('a call to wait in line', async () => {
-    const { tickets } = await served.operator.ask<{ tickets: unknown[] }>('slot', 'list')
-    return tickets.length === 1
+    const slots = await served.operator.ask<{ state: string }[]>('slot', 'list')
+    return slots.filter(({ state }) => state === 'waiting').length === 1
   })
   const error = await failureOf(narrow.messages.create(asked, { maxRetries: 0 }))
   t.match(error, {

@@ -180,8 +180,8 @@ t.test('a full line: it waits its turn', async (t) => {
   await running.head()
   const waiting = hold()
   await until('a call to wait in line', async () => {
-    const { tickets } = await site.served.operator.ask<{ tickets: unknown[] }>('slot', 'list')
-    return tickets.length === 1
+    const slots = await site.served.operator.ask<{ state: string }[]>('slot', 'list')
+    return slots.filter(({ state }) => state === 'waiting').length === 1
   })
   const result = run(['say hi'])
   await until('it to be refused', () => site.wire.requests.some(({ status }) => status === 429))

@@ -27,6 +27,7 @@ export async function runInitWizard({ io, found, defaults }: WizardOptions): Pro
   }
   // stdout is for data: the wizard talks on stderr.
   const app = render(e(Wizard, { found, defaults, done }), {
+    interactive: true, // whoever calls has seen a terminal; left to itself, ink draws nothing where CI is set
     stdin: io.stdin as NodeJS.ReadStream,
     stdout: io.stderr as NodeJS.WriteStream,
     exitOnCtrlC: true,
