@@ -158,7 +158,7 @@ t.test('those who wait for accounts see what becomes of them', async (t) => {
       headers: { 'x-should-retry': 'false' },
       text: /is paused, disabled or expired/,
     })
-    t.match(await waitsForRemoved.over, { status: 404, text: /has no accounts/ })
+    t.match(await waitsForRemoved.over, { status: 503, text: /has no accounts/ })
     t.equal(paused.status + removed.status, 0, 'those who have it keep it')
     for (const call of [paused, removed]) call.leave()
     t.equal((await gw.settled()).length, 2)
