@@ -47,3 +47,10 @@ export class GatewayError extends Error {
 export function isGatewayError(error: unknown, code?: ErrorCode): error is GatewayError {
   return error instanceof GatewayError && (code === undefined || error.code === code)
 }
+
+/** True if the text has one of the words in it, in any case; always without words. */
+export function saysOneOf(text: string, keywords: readonly string[]): boolean {
+  if (keywords.length === 0) return true
+  const lower = text.toLowerCase()
+  return keywords.some((keyword) => lower.includes(keyword.toLowerCase()))
+}

@@ -87,12 +87,18 @@ export function errorFor(
   if (fault.blame === 'client') return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
   if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
   if (candidatesFor(gateway, call).length === 0) return nobodyCan(gateway, call)
-  // A soft rest excludes nobody, but tells when it is worth asking again.
-  const restMs = (account.rest?.untilMs ?? 0) - gateway.clock()
+  // A soft rest excludes nobody: whoever asks again soon finds an upstream that is back soon.
+  const restMs = Math.min((account.rest?.untilMs ?? 0) - gateway.clock(), SOFT_RETRY_MAX_MS)
+  const toldMs = Math.min(fault.retryAfterMs ?? 0, TOLD_RETRY_MAX_MS)
   return new GatewayError('overloaded', `no upstream account could answer (${fault.reason})`, {
-    retryAfterMs: Math.max(1000, fault.retryAfterMs ?? 0, restMs),
+    retryAfterMs: Math.max(1000, toldMs, restMs),
   })
 }
+
+/** An outage is to end for clients within seconds of its end, and not when the rest does that it has earned. */
+const SOFT_RETRY_MAX_MS = 5000
+/** An overloaded upstream's own word is passed on up to this: clients give up at once when told of an hour. */
+const TOLD_RETRY_MAX_MS = 60_000
 
 function refusalOf(gateway: Gateway, fault: UpstreamFault): GatewayError | UpstreamRefusal {
   if (fault.upstreamBody === null || fault.upstreamStatus === null || fault.upstreamStatus < 400) {
