@@ -3,11 +3,13 @@ import { type Config, inRunMode } from '../config/load.ts'
 import { networks } from '../config/schema.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { BillingGuard } from '../gateway/billing-guard.ts'
+import { Breakers } from '../gateway/breakers.ts'
 import { Counters } from '../gateway/counters.ts'
 import { Directory } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { ModelLists } from '../gateway/list-models.ts'
 import { RunningCalls } from '../gateway/running-calls.ts'
+import { VendorWindows } from '../gateway/windows.ts'
 import { systemClock, systemTimer } from '../lib/clock.ts'
 import { newId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
@@ -67,6 +69,8 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
     directory: parts.use(
       new Directory({ store, hashKey: secrets.hashKey, openCredentials: secrets.openCredentials, log, clock }),
     ),
+    breakers: new Breakers(),
+    windows: parts.use(new VendorWindows({ store, clock, setTimer: systemTimer, log })),
     guard: new BillingGuard(() => gateway.config.guard, clock),
     running: new RunningCalls(ticker),
     counters: new Counters(),

@@ -117,6 +117,9 @@ const MOMENTS: ReadonlySet<string> = new Set([
   'startedAtMs',
   'untilMs',
   'effectiveFromMs',
+  'resetAtMs',
+  'sampledAtMs',
+  'wokenAtMs',
 ])
 
 /** A value as `--json` shows it: base units as they are, and for each moment `atMs` also `at` in ISO form. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { GatewayError } from '../domain/errors.ts'
+import { type ErrorRule, GatewayError } from '../domain/errors.ts'
 import { Environment } from './environment.ts'
 import { looksLikeOurs, readFileKeys } from './file.ts'
 import { type ConfigKey, configKeys } from './schema.ts'
@@ -18,6 +18,7 @@ export interface Config {
   masterKey: string | null
   /** `record` or `refuse` calls whose model has no price. */
   unknownPrice: 'record' | 'refuse'
+  errorRules: ErrorRule[]
   server: {
     host: string
     port: number
@@ -164,8 +165,16 @@ function convert(key: ConfigKey, { value, place, folder }: Written, problems: st
   const result = key.schema.safeParse(value)
   if (result.success) return key.isPath ? resolve(folder, result.data as string) : result.data
   const shown = key.secret ? 'the value' : `'${shownValue(value)}'`
-  problems.push(`${place}: ${key.path}: ${shown}: ${result.error.issues[0]?.message ?? 'not valid'}`)
+  const issue = result.error.issues[0]
+  problems.push(`${place}: ${key.path}: ${shown}: ${issue ? whereIn(issue.path) + issue.message : 'not valid'}`)
   return undefined
+}
+
+/** `2.answer.status: `: where inside a list of rules; nothing inside a plain list, whose items are shown. */
+function whereIn(path: readonly PropertyKey[]): string {
+  return path.length > 1
+    ? `${path.map((part) => (typeof part === 'number' ? part + 1 : String(part))).join('.')}: `
+    : ''
 }
 
 function shownValue(value: unknown): string {
@@ -213,6 +222,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
     dataDir,
     masterKeyFile: optional('master_key_file') ?? join(dataDir, 'master.key'),
     masterKey: optional('master_key'),
+    errorRules: get('error_rules'),
     server: {
       host: optional<string>('server.host') ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
       port: get('server.port'),

@@ -1,5 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
+import { PROVIDERS } from '../domain/account.ts'
+import type { ErrorRule } from '../domain/errors.ts'
 import { parseMultiplier, parseUsd } from '../domain/money.ts'
 import { parseDuration } from '../lib/duration.ts'
 import { parseSize } from '../lib/size.ts'
@@ -154,6 +156,49 @@ const cidr = z.string().refine(isCidr, 'must be an address or a CIDR, such as 10
 
 const reloads = { reloads: true } as const
 
+/** One value, or a list of them. */
+const oneOrMany = <T extends z.ZodType>(item: T) =>
+  z.preprocess((value) => (value === undefined || Array.isArray(value) ? value : [value]), z.array(item).optional())
+
+const errorStatus = z.number().int().min(400).max(599)
+
+/** What an upstream's error has to be like, and what clients hear instead of it. */
+const errorRule = z
+  .strictObject({
+    when: z.strictObject({
+      provider: z.enum(PROVIDERS).optional(),
+      status: oneOrMany(z.number().int().min(100).max(599)),
+      keywords: oneOrMany(z.string().min(1)),
+    }),
+    answer: z.strictObject({ status: errorStatus.optional(), message: z.string().min(1).optional() }),
+  })
+  .refine(({ when }) => Object.values(when).some((value) => value !== undefined), {
+    message: 'when must name a provider, a status or keywords',
+  })
+  .refine(({ answer }) => answer.status !== undefined || answer.message !== undefined, {
+    message: 'answer must give a status or a message',
+  })
+  .transform(
+    ({ when, answer }): ErrorRule => ({
+      provider: when.provider ?? null,
+      statuses: when.status ?? [],
+      keywords: when.keywords ?? [],
+      answer: { status: answer.status ?? null, message: answer.message ?? null },
+    }),
+  )
+
+/** A YAML list, or JSON in an environment variable. */
+const errorRules = z.preprocess(
+  (value) => {
+    try {
+      return typeof value === 'string' ? JSON.parse(value) : value
+    } catch {
+      return value
+    }
+  },
+  z.array(errorRule, 'must be a list of rules'),
+)
+
 /** The whole configuration file: every key with type, default and help. Nothing else defines a key. */
 export const schema = z.strictObject({
   run_mode: key(
@@ -186,6 +231,12 @@ export const schema = z.strictObject({
     null,
     reloads,
   ),
+  error_rules: key(errorRules, {
+    help: 'What clients hear instead of an upstream\'s error; the first rule that fits counts. Each as {when: {provider: anthropic, status: 400, keywords: [one, or another]}, answer: {status: 503, message: "In your own words."}}: of when and of answer at least one, lists or single values. In an environment variable as JSON.',
+    type: 'list of rules',
+    default: [],
+    ...reloads,
+  }),
   server: z
     .strictObject({
       host: key(listenHost, {

@@ -9,11 +9,46 @@ export type AccountStatus = 'active' | 'paused' | 'disabled'
 /** Out of service until a time. A soft rest ranks the account last; a hard one takes it out. */
 export interface Rest {
   untilMs: number
+  /** Unix ms of the fault that it was earned by. */
+  sinceMs: number
   hardness: 'hard' | 'soft'
   kind: RestKind
   reason: string
-  /** How often in a row for the same kind of fault: each repetition doubles the next rest. */
+  /** How often in a row for the same kind of fault: each repetition doubles the next rest. 0: its length was told, not guessed. */
   step: number
+}
+
+/** A rest from one model only; the account serves the others. */
+export interface ModelRest extends Rest {
+  /** As clients ask for it. */
+  model: string
+}
+
+/** True if the operator has said since the rest began that all is well. */
+export function isWoken({ sinceMs }: Rest, wokenAtMs: number | null): boolean {
+  return wokenAtMs !== null && sinceMs <= wokenAtMs
+}
+
+/** The operator's word on what an error of this account means: a rest of so long. */
+export interface RestRule {
+  /** The upstream's. */
+  status: number
+  /** One of them has to be in the error's text, in any case; empty = whatever it says. */
+  keywords: string[]
+  restMs: number
+}
+
+/** What a vendor allows an account over a period, and how much of it is used, as the vendor told last. */
+export interface VendorWindow {
+  /** The vendor's own name: `5h`, `7d`, `requests`, `input_tokens`. */
+  name: string
+  /** 0 … 1. */
+  used: number
+  /** When the share is whole again, unix ms. */
+  resetAtMs: number
+  /** Where it was read. */
+  source: 'headers'
+  sampledAtMs: number
 }
 
 /** One upstream credential. */
@@ -37,6 +72,14 @@ export interface Account {
   headers: Record<string, string>
   expiresAtMs: number | null
   rest: Rest | null
+  /** One for each model at most. */
+  modelRests: ModelRest[]
+  /** Come before the provider's own table of faults; the first that fits counts. */
+  restRules: RestRule[]
+  /** By name. A running gateway knows newer ones. */
+  windows: VendorWindow[]
+  /** When the operator last said that all is well: what rested since before then does not rest any more. */
+  wokenAtMs: number | null
   /** The last four characters of its credential, for display. */
   last4: string
   createdAtMs: number

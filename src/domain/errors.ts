@@ -26,6 +26,8 @@ export interface ErrorFacts {
   retryAfterMs?: number
   /** `false` = trying again cannot help; clients that obey `x-should-retry` stop at once. */
   shouldRetry?: boolean
+  /** The operator wants clients to see this status instead of the code's own. */
+  status?: number
   /** The operator's remedy, as a sentence of its own: the command line shows it under the error; no client hears of either. */
   hint?: string
 }
@@ -46,4 +48,30 @@ export class GatewayError extends Error {
 /** True if `error` is a GatewayError, of the given code if one is named. */
 export function isGatewayError(error: unknown, code?: ErrorCode): error is GatewayError {
   return error instanceof GatewayError && (code === undefined || error.code === code)
+}
+
+/** The code that a status stands for, as well as one can tell. */
+export function codeOfStatus(status: number): ErrorCode {
+  const same = (Object.keys(ERROR_STATUS) as ErrorCode[]).find((code) => ERROR_STATUS[code] === status)
+  if (same) return same
+  if (status === 529) return 'overloaded'
+  return status >= 500 ? 'unavailable' : 'invalid_request'
+}
+
+/** What the operator wants clients to hear instead of an upstream's error. All conditions hold together; empty = any. */
+export interface ErrorRule {
+  provider: string | null
+  /** The upstream's. */
+  statuses: number[]
+  /** One of them has to be in the error's text, in any case. */
+  keywords: string[]
+  /** Null: as it would have been. */
+  answer: { status: number | null; message: string | null }
+}
+
+/** True if the text has one of the words in it, in any case; always without words. */
+export function saysOneOf(text: string, keywords: readonly string[]): boolean {
+  if (keywords.length === 0) return true
+  const lower = text.toLowerCase()
+  return keywords.some((keyword) => lower.includes(keyword.toLowerCase()))
 }

@@ -4,8 +4,11 @@
  */
 export type Blame = 'request' | 'account' | 'upstream' | 'client'
 
-/** Kinds of faults that rest an account: the provider's fault table tells which, gateway/rests.ts for how long. */
-export type RestKind = 'credential' | 'funds' | 'rate_limit' | 'overload'
+/**
+ * Kinds of faults that rest an account: the provider's fault table tells which (`rule`: one of the account's own rules),
+ * gateway/rests.ts for how long.
+ */
+export type RestKind = 'credential' | 'funds' | 'rate_limit' | 'overload' | 'rule'
 
 /** One failed attempt, as a value: `attempt` returns it, nobody throws it. */
 export interface UpstreamFault {
@@ -16,6 +19,10 @@ export interface UpstreamFault {
   message: string
   /** What kind of rest the account has earned; null = none. */
   rest: RestKind | null
+  /** What rests: the account, the account for this one model, or the whole host (it could not be reached, whoever asks). */
+  scope: 'account' | 'model' | 'host'
+  /** Unix ms when the last of the vendor's windows that are full opens again; null if none is known to be full. */
+  restUntilMs: number | null
   /** How long the vendor asked us to stay away, if it did. */
   retryAfterMs: number | null
   /** The account cannot work again until its operator acts (revoked, organisation disabled). */

@@ -94,6 +94,8 @@ class Try {
   readonly #call: Call
   readonly #serving: ServingAccount
   readonly #limits: AttemptLimits
+  /** Something came that no dead host sends: an error, or the first bytes of an answer. */
+  #heard = false
   /** Why it was cut short, if it was. */
   #stopped: StopReason | 'timed_out' | null = null
   /** Unix ms when what has come must do: a stream's preamble goes out without content, an error is judged by its head. */
@@ -135,7 +137,11 @@ class Try {
       const isStale = head.kind === 'reset' && head.reused && this.#stopped === null
       return isStale ? { stale: head } : { fault: this.#faultOf(head), used: null }
     }
-    if (head.status < 200 || head.status >= 300) return { fault: await this.#readError(exchange, head), used: null }
+    this.#gateway.windows.saw(this.#serving, head)
+    if (head.status < 200 || head.status >= 300) {
+      this.#hostIsThere()
+      return { fault: await this.#readError(exchange, head), used: null }
+    }
     const streams = String(head.headers['content-type'] ?? '').includes('text/event-stream')
     const reader = new AnswerReader(this.#call.protocol, streams)
     const answer = { serving: this.#serving, exchange, head, reader, whole: false }
@@ -144,19 +150,25 @@ class Try {
     return this.#judge(answer)
   }
 
+  #hostIsThere(): void {
+    if (!this.#heard) this.#gateway.breakers.answered(this.#serving.host)
+    this.#heard = true
+  }
+
   /** Whose fault an error is, by its head and as much of its body as comes in time. */
   async #readError(exchange: UpstreamExchange, head: ResponseHead): Promise<UpstreamFault> {
     this.#waitUntilMs = this.#gateway.clock() + ERROR_BODY_MS
     this.#waitNoLonger = () => exchange.cancel('the rest of an error did not come in time')
     const { body, failure } = await collectBody(exchange, ERROR_BYTES_MAX)
     const isGivenUp = failure && this.#stopped !== null && this.#stopped !== 'timed_out'
-    return isGivenUp ? this.#faultOf(failure) : this.#serving.provider.readFault(head, body)
+    return isGivenUp ? this.#faultOf(failure) : this.#serving.provider.readFault(head, body, this.#gateway.clock())
   }
 
   /** Reads on until it is clear enough that the answer is good: a stream's first content, or a JSON body's end. */
   #readUntilGood(answer: GoodAnswer): Promise<UpstreamFailure | null> {
     const { exchange, reader } = answer
     const { promise, resolve } = Promise.withResolvers<UpstreamFailure | null>()
+    const hostIsThere = () => this.#hostIsThere()
     const done = (failure: UpstreamFailure | null) => {
       exchange.detach()
       resolve(failure)
@@ -169,6 +181,7 @@ class Try {
     }
     exchange.attach({
       data(chunk) {
+        hostIsThere()
         try {
           reader.push(chunk)
         } catch (error) {
@@ -198,7 +211,8 @@ class Try {
     const used = usedBy(answer)
     if (ended === 'error' && error) return { fault: provider.readStreamFault(error), used }
     if (whole && ended === null) {
-      return { fault: provider.readFault(head, Buffer.concat([...reader.ready, ...reader.held])), used }
+      const body = Buffer.concat([...reader.ready, ...reader.held])
+      return { fault: provider.readFault(head, body, this.#gateway.clock()), used }
     }
     if (!reader.streams && this.#limits.mustStream()) {
       return { fault: upstreamFault('invalid_answer', 'the upstream answered with one body instead of a stream'), used }
@@ -217,11 +231,14 @@ class Try {
         const { stream } = this.#call.facts
         const message = stream ? 'the upstream did not begin to answer in time' : 'the upstream did not answer in time'
         // A non-stream call may be generating still: nobody else is asked to do it again.
-        return { ...upstreamFault('timed_out', message), mayBeRunning: !stream }
+        const scope = stream && !this.#heard ? 'host' : 'account'
+        return { ...upstreamFault('timed_out', message), mayBeRunning: !stream, scope }
       }
       default: {
         const fault = upstreamFault(REASONS[failure.kind], failure.message)
-        return failure.kind === 'refused' ? { ...fault, rest: null } : fault
+        if (failure.kind === 'refused') return { ...fault, rest: null }
+        const isUnreachable = !this.#heard && (failure.kind === 'connect' || failure.kind === 'reset')
+        return isUnreachable ? { ...fault, scope: 'host' } : fault
       }
     }
   }
@@ -246,6 +263,8 @@ export function upstreamFault(reason: string, message: string): UpstreamFault {
     reason,
     message,
     rest: 'overload',
+    scope: 'account',
+    restUntilMs: null,
     retryAfterMs: null,
     disables: false,
     mayBeRunning: false,

@@ -1,14 +1,21 @@
 import { GatewayError } from '../domain/errors.ts'
 import type { Call } from './call.ts'
-import { isUsable, type ServingAccount } from './directory.ts'
+import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
+import { hardRestOf, mayBeAsked } from './rests.ts'
 
 /** Accounts of the caller's group that could take the call now, best first. */
 export function candidatesFor(gateway: Gateway, call: Call): ServingAccount[] {
   const nowMs = gateway.clock()
   const accounts = gateway.directory.accountsOf(call.caller.group.id)
-  const candidates = accounts.filter((serving) => canServe(serving, call) && isUsable(serving.account, nowMs))
-  return candidates.length < 2 ? candidates : inOrder(candidates, nowMs, gateway.random)
+  const { requestedModel } = call.facts
+  const candidates = accounts.filter(
+    (serving) =>
+      canServe(serving, call) &&
+      isInService(serving.account, nowMs) &&
+      mayBeAsked(gateway, serving, requestedModel, nowMs),
+  )
+  return candidates.length < 2 ? candidates : inOrder(gateway, candidates, requestedModel, nowMs)
 }
 
 /** The same; throws why there is none. */
@@ -23,17 +30,26 @@ function canServe({ account, provider, serves }: ServingAccount, { protocol, fac
   return provider.speaks(account).includes(protocol.name) && serves(facts.requestedModel)
 }
 
-function inOrder(candidates: ServingAccount[], nowMs: number, random: () => number): ServingAccount[] {
-  const places = candidates.map((serving) => ({ serving, place: placeOf(serving, nowMs, random) }))
+function inOrder(gateway: Gateway, candidates: ServingAccount[], model: string, nowMs: number): ServingAccount[] {
+  const places = candidates.map((serving) => ({ serving, place: placeOf(gateway, serving, model, nowMs) }))
   places.sort((a, b) => compare(a.place, b.place))
   return places.map(({ serving }) => serving)
 }
 
-/** Softly resting ones last, then by priority, then a weighted shuffle: −ln(u)/weight is smallest with a chance of weight's share. */
-function placeOf({ account }: ServingAccount, nowMs: number, random: () => number): number[] {
-  const softRest = account.rest && account.rest.untilMs > nowMs ? 1 : 0
+/**
+ * Those that rest softly or would be probed last, then by priority, then a weighted shuffle: −ln(u)/weight is smallest with
+ * a chance of weight's share.
+ */
+function placeOf(
+  { random, breakers }: Gateway,
+  { account, host }: ServingAccount,
+  model: string,
+  nowMs: number,
+): number[] {
+  const rests = account.rest !== null && account.rest.untilMs > nowMs
+  const isDoubtful = rests || hardRestOf(account, model, nowMs) !== null || breakers.isOpen(host)
   const draw = account.weight > 0 ? -Math.log(1 - random()) / account.weight : Number.POSITIVE_INFINITY
-  return [softRest, account.priority, draw]
+  return [isDoubtful ? 1 : 0, account.priority, draw]
 }
 
 function compare(a: number[], b: number[]): number {
@@ -58,31 +74,35 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
   if (serving.length === 0) {
     return hopeless('not_found', `no account of group '${group.name}' serves the model '${model}'`)
   }
-  const resting = serving.filter(({ account: { status, expiresAtMs } }) => {
-    return status === 'active' && (expiresAtMs === null || expiresAtMs > nowMs)
-  })
+  const resting = serving.filter(({ account }) => isInService(account, nowMs))
   if (resting.length === 0) {
     return hopeless(
       'unavailable',
       `every account that serves '${model}' is paused, disabled or expired: the operator has to look`,
     )
   }
-  const untilOneIsBackMs = (those: ServingAccount[]) =>
-    Math.max(1000, Math.min(...those.map(({ account }) => account.rest?.untilMs ?? nowMs)) - nowMs)
-  const limited = resting.filter(({ account }) => account.rest?.kind === 'rate_limit')
-  if (limited.length > 0) {
-    return new GatewayError('limited', `every upstream account that serves '${model}' is at its vendor's rate limit`, {
-      retryAfterMs: untilOneIsBackMs(limited),
+  const restOf = ({ account }: ServingAccount) => hardRestOf(account, model, nowMs)
+  if (resting.some((one) => restOf(one) === null)) {
+    // Its host is down, and may be back in a moment: worth more than the end of another account's rest.
+    return new GatewayError('overloaded', `no upstream that serves '${model}' can be reached at the moment`, {
+      retryAfterMs: 1000,
     })
   }
-  if (resting.every(({ account: { rest } }) => rest?.kind === 'credential' || rest?.kind === 'funds')) {
+  const recovering = resting.filter((one) => !['credential', 'funds'].includes(restOf(one)?.kind ?? ''))
+  if (recovering.length === 0) {
     return hopeless(
       'overloaded',
       `every account that serves '${model}' is refused by its vendor: the operator has to look`,
     )
   }
+  const backMs = Math.min(...recovering.map((one) => restOf(one)?.untilMs ?? nowMs))
+  const retryAfterMs = Math.max(1000, backMs - nowMs)
+  if (recovering.some((one) => restOf(one)?.kind === 'rate_limit')) {
+    const message = `every upstream account that serves '${model}' is at its vendor's rate limit`
+    return new GatewayError('limited', message, { retryAfterMs })
+  }
   return new GatewayError('overloaded', `every account that serves '${model}' is resting after errors`, {
-    retryAfterMs: untilOneIsBackMs(resting),
+    retryAfterMs,
   })
 }
 

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { BlockList } from 'node:net'
 import { networks } from '../config/schema.ts'
-import type { Account, Credentials, Rest } from '../domain/account.ts'
+import { type Account, type Credentials, isWoken, type ModelRest, type Rest } from '../domain/account.ts'
 import type { ApiKey } from '../domain/api-key.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import type { Group } from '../domain/group.ts'
@@ -36,13 +36,17 @@ export interface Caller {
   mayUseGroup: boolean
 }
 
-/** An account as the gateway works with it. `account` is replaced when it changes in the store, and its rest when it fails. */
+/** An account as the gateway works with it. `account` is replaced when it changes in the store, and its rests when it fails. */
 export interface ServingAccount {
   account: StoredAccount
   provider: Provider
   serves: (model: string) => boolean
+  /** With its port: what may be down for all accounts at once. */
+  host: string
   /** Times of recent overloads (unix ms), for soft rests. */
   overloads: number[]
+  /** Ends (unix ms) of the rests that a call has probed, by the model that they are from; null = all. */
+  probed: Map<string | null, number>
   /** Opens the sealed credentials once. Throws if the master key does not fit. */
   credentials(): Credentials
 }
@@ -118,11 +122,22 @@ export class Directory implements Disposable {
   rest(serving: ServingAccount, rest: Rest | null): void {
     const before = serving.account
     serving.account = { ...before, rest }
-    if (hardRestOf(before) || hardRestOf(serving.account)) this.#storeSoon(serving, null)
-    const change: Change = { kind: 'account', subject: serving.account.id }
+    if (storedRestOf(before) || storedRestOf(serving.account)) this.#storeSoon(serving, null)
+    this.#tellOfRest(serving, rest?.untilMs ?? null)
+  }
+
+  /** The same for the models that the account is not to be asked for; all rests from models are hard. */
+  restModels(serving: ServingAccount, modelRests: ModelRest[]): void {
+    serving.account = { ...serving.account, modelRests }
+    this.#storeSoon(serving, null)
+    this.#tellOfRest(serving, modelRests[0]?.untilMs ?? null)
+  }
+
+  #tellOfRest({ account }: ServingAccount, untilMs: number | null): void {
+    const change: Change = { kind: 'account', subject: account.id }
     this.#tell([change])
-    if (!rest) return
-    const timer = setTimeout(() => this.#tell([change]), Math.min(rest.untilMs - this.#clock() + 1, TIMER_MAX_MS))
+    if (untilMs === null) return
+    const timer = setTimeout(() => this.#tell([change]), Math.min(untilMs - this.#clock() + 1, TIMER_MAX_MS))
     timer.unref()
   }
 
@@ -146,7 +161,8 @@ export class Directory implements Disposable {
     if (!unstored || this.#closed) return
     const { serving, disabledReason } = unstored
     try {
-      await this.#store.accounts.rest({ id, rest: hardRestOf(serving.account), disabledReason })
+      const { modelRests } = serving.account
+      await this.#store.accounts.rest({ id, rest: storedRestOf(serving.account), modelRests, disabledReason })
     } catch (error) {
       const reason = (error as Error).message
       if (isFirstTry) this.#log.warn({ accountId: id, reason }, "an account's rest could not be stored")
@@ -262,26 +278,33 @@ export class Directory implements Disposable {
     const known = this.#accounts.get(account.id)
     const provider = providers[account.provider]
     const serves = patternMatcher(account.models.length > 0 ? account.models : provider.defaultModels)
+    const { host } = new URL(account.baseUrl)
     if (known) {
       const sameSecret = known.account.sealedCredentials === account.sealedCredentials
+      if (known.account.wokenAtMs !== account.wokenAtMs) known.overloads = []
       known.account = this.#withWhatIsNewerHere(account, known)
       known.serves = serves
+      known.host = host
       if (!sameSecret) known.credentials = this.#opener(account)
       return known
     }
-    return { account, provider, serves, overloads: [], credentials: this.#opener(account) }
+    const credentials = this.#opener(account)
+    return { account, provider, serves, host, overloads: [], probed: new Map(), credentials }
   }
 
   /** A soft rest lives here only, and what is not stored yet must not be undone; for everything else the store's word counts. */
-  #withWhatIsNewerHere(account: StoredAccount, { account: { rest } }: ServingAccount): StoredAccount {
+  #withWhatIsNewerHere(account: StoredAccount, { account: known }: ServingAccount): StoredAccount {
+    const { wokenAtMs } = account
+    const rest = known.rest && !isWoken(known.rest, wokenAtMs) ? known.rest : null
     const unstored = this.#unstored.get(account.id)
     if (!unstored) {
       const softRest = rest?.hardness === 'soft' && rest.untilMs > this.#clock()
       return softRest && !account.rest ? { ...account, rest } : account
     }
     const { disabledReason } = unstored
-    if (disabledReason === null) return { ...account, rest }
-    return { ...account, rest, status: 'disabled', statusReason: disabledReason }
+    const rests = { rest, modelRests: known.modelRests.filter((one) => !isWoken(one, wokenAtMs)) }
+    if (disabledReason === null) return { ...account, ...rests }
+    return { ...account, ...rests, status: 'disabled', statusReason: disabledReason }
   }
 
   #opener(account: StoredAccount): () => Credentials {
@@ -300,7 +323,7 @@ export class Directory implements Disposable {
 }
 
 /** What of its rest the store has to know. */
-function hardRestOf({ rest }: Account): Rest | null {
+function storedRestOf({ rest }: Account): Rest | null {
   return rest?.hardness === 'hard' ? rest : null
 }
 
@@ -324,9 +347,12 @@ function trimOldest(collection: Map<string, unknown> | Set<string>, max: number)
   }
 }
 
-/** True for an account that could serve if it were asked now: active, not expired, not in a hard rest. */
+/** True for an account that its operator means to serve, whether it rests or not. */
+export function isInService({ status, expiresAtMs }: Account, nowMs: number): boolean {
+  return status === 'active' && (expiresAtMs === null || expiresAtMs > nowMs)
+}
+
+/** True for an account that could serve some model if it were asked now: in service and not in a hard rest. */
 export function isUsable(account: Account, nowMs: number): boolean {
-  if (account.status !== 'active') return false
-  if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return false
-  return !(account.rest?.hardness === 'hard' && account.rest.untilMs > nowMs)
+  return isInService(account, nowMs) && !(account.rest?.hardness === 'hard' && account.rest.untilMs > nowMs)
 }

@@ -1,5 +1,5 @@
 import type { Outcome } from '../domain/call.ts'
-import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import { codeOfStatus, type ErrorRule, GatewayError, isGatewayError, saysOneOf } from '../domain/errors.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import { passedHeaders } from './answer-headers.ts'
@@ -73,11 +73,47 @@ export function clientLeft(): GatewayError {
   return new GatewayError('unavailable', 'the client closed its connection')
 }
 
-/**
- * What a client hears when its call cannot be answered. The request's own fault goes on verbatim. A credential's never
- * does (a client would log its user out): the client learns whether waiting helps, and for how long.
- */
+/** What a client hears when its call cannot be answered: what the operator's rules say, else what is the case. */
 export function errorFor(
+  gateway: Gateway,
+  call: Call,
+  serving: ServingAccount,
+  fault: UpstreamFault,
+): GatewayError | UpstreamRefusal {
+  const error = plainErrorFor(gateway, call, serving, fault)
+  const rule = fault.blame === 'client' ? undefined : ruleFor(gateway.config.errorRules, serving, fault)
+  return rule ? rewritten(error, rule) : error
+}
+
+function ruleFor(rules: readonly ErrorRule[], serving: ServingAccount, fault: UpstreamFault): ErrorRule | undefined {
+  if (rules.length === 0) return undefined
+  const text = fault.upstreamBody === null ? fault.message : Buffer.from(fault.upstreamBody).toString('utf8')
+  return rules.find(
+    ({ provider, statuses, keywords }) =>
+      (provider === null || provider === serving.provider.name) &&
+      (statuses.length === 0 || statuses.includes(fault.upstreamStatus ?? 0)) &&
+      saysOneOf(text, keywords),
+  )
+}
+
+/** The error in the operator's words; what clients obey beside them stays. An upstream's words without ours stay as well. */
+function rewritten(error: GatewayError | UpstreamRefusal, { answer }: ErrorRule): GatewayError | UpstreamRefusal {
+  const { message } = answer
+  if (error instanceof UpstreamRefusal) {
+    const status = answer.status ?? error.status
+    if (message === null) return new UpstreamRefusal({ ...error, status, message: error.message })
+    return new GatewayError(codeOfStatus(status), message, { status })
+  }
+  const { status } = answer
+  const code = status === null ? error.code : codeOfStatus(status)
+  return new GatewayError(code, message ?? error.message, { ...error.facts, ...(status !== null && { status }) })
+}
+
+/**
+ * The request's own fault goes on verbatim. A credential's never does (a client would log its user out): the client learns
+ * whether waiting helps, and for how long.
+ */
+function plainErrorFor(
   gateway: Gateway,
   call: Call,
   { account }: ServingAccount,
@@ -87,12 +123,18 @@ export function errorFor(
   if (fault.blame === 'client') return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
   if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
   if (candidatesFor(gateway, call).length === 0) return nobodyCan(gateway, call)
-  // A soft rest excludes nobody, but tells when it is worth asking again.
-  const restMs = (account.rest?.untilMs ?? 0) - gateway.clock()
+  // A soft rest excludes nobody: whoever asks again soon finds an upstream that is back soon.
+  const restMs = Math.min((account.rest?.untilMs ?? 0) - gateway.clock(), SOFT_RETRY_MAX_MS)
+  const toldMs = Math.min(fault.retryAfterMs ?? 0, TOLD_RETRY_MAX_MS)
   return new GatewayError('overloaded', `no upstream account could answer (${fault.reason})`, {
-    retryAfterMs: Math.max(1000, fault.retryAfterMs ?? 0, restMs),
+    retryAfterMs: Math.max(1000, toldMs, restMs),
   })
 }
+
+/** An outage is to end for clients within seconds of its end, and not when the rest does that it has earned. */
+const SOFT_RETRY_MAX_MS = 5000
+/** An overloaded upstream's own word is passed on up to this: clients give up at once when told of an hour. */
+const TOLD_RETRY_MAX_MS = 60_000
 
 function refusalOf(gateway: Gateway, fault: UpstreamFault): GatewayError | UpstreamRefusal {
   if (fault.upstreamBody === null || fault.upstreamStatus === null || fault.upstreamStatus < 400) {

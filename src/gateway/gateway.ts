@@ -8,10 +8,12 @@ import type { PriceList } from '../pricing/price-list.ts'
 import type { Store } from '../store/store.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
 import type { BillingGuard } from './billing-guard.ts'
+import type { Breakers } from './breakers.ts'
 import type { Counters } from './counters.ts'
 import type { Directory } from './directory.ts'
 import type { ModelLists } from './list-models.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { VendorWindows } from './windows.ts'
 
 /** All that a call needs, put together once by `serve`. */
 export interface Gateway {
@@ -30,6 +32,8 @@ export interface Gateway {
   readonly live: LiveState
   readonly upstream: UpstreamClient
   readonly directory: Directory
+  readonly breakers: Breakers
+  readonly windows: VendorWindows
   readonly guard: BillingGuard
   readonly running: RunningCalls
   readonly counters: Counters

@@ -4,12 +4,13 @@ import type { Protocol } from '../protocols/protocol.ts'
 import { admit, moveOn } from './admit.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import { type AttemptResult, attempt, type GoodAnswer } from './attempt.ts'
+import { nobodyCan } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { clientLeft, countRefusal, endOfFailure, endOfRelay, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
 import { Relay } from './relay.ts'
-import { clearRest, restIfToBlame } from './rests.ts'
+import { clearRest, leaveToAsk, restIfToBlame, underRules } from './rests.ts'
 
 /**
  * One client request, from first byte to charge.
@@ -50,7 +51,7 @@ export async function handleCall(
     using relay = new Relay(gateway, call, answer, client)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
-    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault)
+    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, call.facts.requestedModel)
     await running.record(endOfRelay(relayed, answer, client))
     await relay.finish(relayed)
   } catch (error) {
@@ -74,25 +75,33 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
   for (;;) {
     if (client.left) throw clientLeft()
     if (running.stopReason) throw shuttingDown()
-    const { serving } = running
+    const { call, serving } = running
+    const model = call.facts.requestedModel
     tried.add(serving.account.id)
+    const moveOnToAnother = () => moveOn(gateway, running, client, (other) => !tried.has(other.account.id))
+    const leave = leaveToAsk(gateway, serving, model)
+    if (!leave) {
+      // It has gone to rest since this call was given it.
+      if (await moveOnToAnother()) continue
+      throw nobodyCan(gateway, call)
+    }
     const startedMs = gateway.clock()
     const result = await askOnce(gateway, running, client)
     if ('answer' in result) {
-      clearRest(gateway, serving)
+      clearRest(gateway, serving, model, leave)
       return result.answer
     }
-    const { fault } = result
+    const fault = underRules(serving.account, result.fault)
     spentMs += gateway.clock() - startedMs
-    restIfToBlame(gateway, serving, fault)
+    restIfToBlame(gateway, serving, fault, model, leave)
     const mayTryAnother =
       (fault.blame === 'account' || fault.blame === 'upstream') &&
       !fault.mayBeRunning &&
       !client.left &&
       tried.size < maxAttempts &&
       spentMs < failoverBudgetMs
-    const moved = mayTryAnother && (await moveOn(gateway, running, client, (other) => !tried.has(other.account.id)))
-    if (!moved) throw errorFor(gateway, running.call, serving, fault)
+    const moved = mayTryAnother && (await moveOnToAnother())
+    if (!moved) throw errorFor(gateway, call, serving, fault)
   }
 }
 

@@ -52,7 +52,7 @@ export async function testAccount(work: Workspace, account: StoredAccount): Prom
         return verdict('reached', 'it answers, but with no model list that can be read')
       }
     }
-    const fault = provider.readFault(head, body)
+    const fault = provider.readFault(head, body, work.clock())
     if (fault.blame === 'request') return verdict('reached', `it answers ${head.status} and has no model list`)
     return verdict('fails', `${fault.message} (${fault.reason}, HTTP ${head.status})`, { blame: fault.blame })
   } finally {

@@ -1,4 +1,4 @@
-import type { Account, Credentials, ProviderName } from '../domain/account.ts'
+import type { Account, Credentials, ProviderName, VendorWindow } from '../domain/account.ts'
 import type { ProtocolName } from '../domain/call.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
 import type { Headers, ServedModel } from '../protocols/protocol.ts'
@@ -51,9 +51,11 @@ export interface Provider {
     body: Buffer | null,
   ): UpstreamRequest
   /** Whose fault an answer with an error status is, or a 200 that is no answer. */
-  readFault(head: ResponseHead, body: Buffer): UpstreamFault
+  readFault(head: ResponseHead, body: Buffer, nowMs: number): UpstreamFault
   /** Whose fault an error event inside a stream is. */
   readStreamFault(event: SseEvent): UpstreamFault
+  /** What an answer's head tells of the account's windows, by name; what cannot be read is left out. Never throws. */
+  readWindows(head: ResponseHead, nowMs: number): VendorWindow[]
   /** The model ids of a model list's body. Throws if it is none. */
   readModels(body: Buffer): ServedModel[]
   /** The header in which it names a request of its own. */

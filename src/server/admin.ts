@@ -1,6 +1,7 @@
 import { rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { dirname } from 'node:path'
+import type { VendorWindow } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -29,6 +30,8 @@ export interface DaemonStatus {
     usable: boolean
     restUntilMs: number | null
     reason: string | null
+    /** By name, as of now: the store knows them a few seconds late. */
+    windows: VendorWindow[]
   }[]
   /** What leaves no usage row: refusals and free calls since the start. */
   counters: Record<string, number>
@@ -114,7 +117,8 @@ async function statusOf(
     billingGuard: gateway.guard.state,
     spilled: gateway.store.usage.spilled(),
     rssBytes: process.memoryUsage.rss(),
-    accounts: gateway.directory.accounts().map(({ account }) => {
+    accounts: gateway.directory.accounts().map((serving) => {
+      const { account } = serving
       const resting = account.rest && account.rest.untilMs > nowMs ? account.rest : null
       return {
         id: account.id,
@@ -123,6 +127,7 @@ async function statusOf(
         usable: isUsable(account, nowMs),
         restUntilMs: resting?.untilMs ?? null,
         reason: resting?.reason ?? account.statusReason,
+        windows: gateway.windows.of(serving),
       }
     }),
     counters: gateway.counters.all(),

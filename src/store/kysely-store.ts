@@ -76,6 +76,7 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
       set: (input) => write('accounts.set', input),
       remove: (input) => write('accounts.remove', input),
       rest: (input) => write('accounts.rest', input),
+      keepWindows: (input) => write('accounts.keepWindows', input),
     },
     usage: {
       record: (record, journaled) => recorder.record(record, journaled),

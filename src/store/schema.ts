@@ -71,6 +71,13 @@ export interface AccountsTable {
   expires_at_ms: number | null
   /** JSON of a Rest. */
   rest: string | null
+  /** JSON of ModelRest[]. */
+  model_rests: string
+  /** JSON of RestRule[]. */
+  rest_rules: string
+  /** JSON of VendorWindow[]. */
+  windows: string
+  woken_at_ms: number | null
   last4: string
   /** Sealed JSON of Credentials, bound to the account's id. */
   sealed_credentials: string

@@ -1,4 +1,12 @@
-import type { Account, AccountStatus, ProviderName, Rest } from '../domain/account.ts'
+import type {
+  Account,
+  AccountStatus,
+  ModelRest,
+  ProviderName,
+  Rest,
+  RestRule,
+  VendorWindow,
+} from '../domain/account.ts'
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
 import type { CallRecord } from '../domain/call.ts'
 import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
@@ -146,8 +154,16 @@ export interface AccountStore {
   set(input: { id: string; changes: AccountChanges; by: Actor }): Promise<StoredAccount>
   /** Usage rows keep the removed account's id. */
   remove(input: { id: string; by: Actor }): Promise<void>
-  /** Written by the gateway: puts the account out of service for a time (null: back in), or disables it. Not on the audit log. */
-  rest(input: { id: string; rest: Rest | null; disabledReason: string | null }): Promise<void>
+  /**
+   * Written by the gateway: puts the account, or the account for some models, out of service for a time (null: back in), or
+   * disables it. Not on the audit log.
+   */
+  rest(input: { id: string; rest: Rest | null; modelRests: ModelRest[]; disabledReason: string | null }): Promise<void>
+  /**
+   * Written by the gateway: what vendors say of the accounts' windows, in place of what they said before. Announced to
+   * nobody, and without effect on accounts that are gone.
+   */
+  keepWindows(input: { samples: { id: string; windows: VendorWindow[] }[] }): Promise<void>
 }
 
 export interface AddAccount {
@@ -170,6 +186,9 @@ export interface AddAccount {
 export type AccountChanges = Partial<Omit<AddAccount, 'id' | 'provider' | 'by'>> & {
   status?: AccountStatus
   statusReason?: string | null
+  restRules?: RestRule[]
+  /** Ends its rests, also those that only a running gateway knows of. */
+  wakes?: true
 }
 
 /** How a durable record was made durable. */

@@ -29,6 +29,7 @@ function writeOperations() {
     'accounts.set': accounts.setAccount,
     'accounts.remove': accounts.removeAccount,
     'accounts.rest': accounts.restAccount,
+    'accounts.keepWindows': accounts.keepWindows,
     'usage.record': recordCalls(),
     'usage.journal': usage.journalCalls,
     'usage.closeInterrupted': usage.closeInterrupted,

@@ -73,6 +73,7 @@ t.test('every key can be set by its environment name, and by its older name besi
     'list of origins': 'https://a.example',
     'list of host names': 'a.example,*.b.example',
     'list of header names': 'x-a',
+    'list of rules': '[{"when":{"status":400},"answer":{"status":418}}]',
   }
   const home = t.testdir()
   const wrong = configKeys().flatMap((key) => {

@@ -76,6 +76,36 @@ t.test('the example file loads as it is, and with every line of it in force', as
   )
 })
 
+t.test('rules for errors take single values and lists, and say what is wrong with them', async (t) => {
+  const home = t.testdir()
+  const rules = (yaml: string) => {
+    write(home, 'subgate.yaml', `error_rules:\n${yaml}`)
+    return problems(home)
+  }
+  t.same(
+    rules(`  - { when: { provider: anthropic, status: 400, keywords: [too long, "too many"] }, answer: { status: 503 } }
+  - { when: { status: [500, 529] }, answer: { message: Come back later. } }
+`),
+    [],
+  )
+  t.same(load(home).config.errorRules, [
+    {
+      ...{ provider: 'anthropic', statuses: [400], keywords: ['too long', 'too many'] },
+      answer: { status: 503, message: null },
+    },
+    { provider: null, statuses: [500, 529], keywords: [], answer: { status: null, message: 'Come back later.' } },
+  ])
+  const wrong = [
+    ['{ when: {}, answer: { status: 503 } }', /when must name a provider, a status or keywords/],
+    ['{ when: { status: 400 }, answer: {} }', /answer must give a status or a message/],
+    ['{ when: { status: 400 }, answer: { status: 200 } }', /1\.answer\.status: /],
+    ['{ when: { provider: nobody }, answer: { status: 503 } }', /1\.when\.provider: /],
+    ['{ when: { state: 400 }, answer: { status: 503 } }', /1\.when: Unrecognized key: "state"/],
+    ['{ when: { status: 400 } }', /1\.answer: /],
+  ] as const
+  for (const [rule, complaint] of wrong) t.match(rules(`  - ${rule}\n`)[0], complaint)
+})
+
 t.test('addresses and networks', async (t) => {
   t.same(['10.0.0.0/8', '127.0.0.1', '::1', 'fe80::/10', '0.0.0.0/0', '::/0'].map(isCidr), Array(6).fill(true))
   const wrong = [

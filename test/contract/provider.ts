@@ -1,5 +1,6 @@
+import fc from 'fast-check'
 import type { Test } from 'tap'
-import type { Account, Credentials } from '../../src/domain/account.ts'
+import type { Account, Credentials, VendorWindow } from '../../src/domain/account.ts'
 import type { UpstreamFault } from '../../src/domain/fault.ts'
 import type { Headers } from '../../src/protocols/protocol.ts'
 import type { Operation, Provider } from '../../src/providers/provider.ts'
@@ -17,6 +18,16 @@ export interface FaultSample {
   expected: Expected
 }
 
+/** When samples of headers that name a time were taken: Wed, 25 Nov 2026 10:00:00 GMT. */
+export const NOW_MS = Date.UTC(2026, 10, 25, 10)
+
+/** A head that tells of windows. */
+export interface WindowSample {
+  name: string
+  headers: Headers
+  expected: Pick<VendorWindow, 'name' | 'used' | 'resetAtMs'>[]
+}
+
 /** What is particular to a provider in the tests that every provider passes. */
 export interface ProviderSamples {
   operations: Record<Operation, { method: 'GET' | 'POST'; path: string }>
@@ -26,6 +37,7 @@ export interface ProviderSamples {
   signature(apiKey: string): [name: string, value: string]
   faults: FaultSample[]
   streamFaults: { name: string; data: string | object; expected: Expected }[]
+  windows: WindowSample[]
   models: { body: string; ids: string[] }
 }
 
@@ -68,6 +80,9 @@ const NEVER_FORWARDED = [
   'tostring',
 ]
 
+/** What a fault is unless it says more. */
+const PLAIN = { retryAfterMs: null, restUntilMs: null, scope: 'account', disables: false, mayBeRunning: false } as const
+
 export function providerContract(t: Test, provider: Provider, samples: ProviderSamples): void {
   const credentials: Credentials = { kind: 'api_key', apiKey: secretKey() }
   const account = (changes: Partial<Account> = {}): Account => ({
@@ -84,6 +99,10 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     headers: {},
     expiresAtMs: null,
     rest: null,
+    modelRests: [],
+    restRules: [],
+    windows: [],
+    wokenAtMs: null,
     last4: '',
     createdAtMs: 0,
     ...changes,
@@ -165,8 +184,8 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
   t.test('whose fault an answer is', async (t) => {
     for (const { name, status, headers = {}, body, expected } of samples.faults) {
       const bytes = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
-      const fault = provider.readFault({ status, headers }, bytes)
-      t.match(fault, { retryAfterMs: null, disables: false, mayBeRunning: false, ...expected }, name)
+      const fault = provider.readFault({ status, headers }, bytes, NOW_MS)
+      t.match(fault, { ...PLAIN, ...expected }, name)
       t.equal(fault.upstreamStatus, status)
       t.equal(fault.upstreamHeaders, headers)
       t.ok(bytes.equals(fault.upstreamBody as Uint8Array), `${name}: the body is kept as it came`)
@@ -179,11 +198,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
         name: 'error',
         data: typeof data === 'string' ? data : JSON.stringify(data),
       })
-      t.match(
-        fault,
-        { retryAfterMs: null, disables: false, mayBeRunning: false, upstreamStatus: 200, ...expected },
-        name,
-      )
+      t.match(fault, { ...PLAIN, upstreamStatus: 200, ...expected }, name)
     }
   })
 
@@ -219,7 +234,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     }
     for (const body of bodies) {
       for (const status of [200, 302, 400, 401, 403, 404, 418, 429, 500, 529, 599]) {
-        check(`${status} ${body}`, provider.readFault({ status, headers: {} }, Buffer.from(body)))
+        check(`${status} ${body}`, provider.readFault({ status, headers: {} }, Buffer.from(body), NOW_MS))
       }
       check(`event ${body}`, provider.readStreamFault({ name: 'error', data: body }))
     }
@@ -244,9 +259,45 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
       [{}, null],
     ]
     t.same(
-      cases.map(([headers]) => provider.readFault({ status: 429, headers }, Buffer.from('')).retryAfterMs),
+      cases.map(([headers]) => provider.readFault({ status: 429, headers }, Buffer.from(''), NOW_MS).retryAfterMs),
       cases.map(([, ms]) => ms),
     )
+  })
+
+  t.test('what a head tells of windows', async (t) => {
+    for (const { name, headers, expected } of samples.windows) {
+      const windows = provider.readWindows({ status: 200, headers }, NOW_MS)
+      const whole = expected.map((window) => ({ ...window, source: 'headers', sampledAtMs: NOW_MS }))
+      const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name)
+      t.same([...windows].sort(byName), [...whole].sort(byName), name)
+    }
+  })
+
+  t.test('whatever stands in such headers, windows are windows, and a rest ends within the longest', async () => {
+    const names = [...new Set(samples.windows.flatMap(({ headers }) => Object.keys(headers)))]
+    const values = samples.windows.flatMap(({ headers }) => Object.values(headers))
+    const value = fc.oneof(
+      fc.constantFrom(...values),
+      fc.string(),
+      fc.double().map(String),
+      fc.integer().map(String),
+      fc.date().map((date) => (Number.isNaN(date.getTime()) ? 'never' : date.toISOString())),
+      fc.constantFrom(undefined, ['1', '2'], '', '-1', 'NaN', 'Infinity', '1e9', '0x1', '9'.repeat(400), 'rejected'),
+    )
+    const header = fc.oneof(fc.constantFrom(...names), fc.string())
+    const property = fc.property(fc.array(fc.tuple(header, value), { maxLength: 30 }), (pairs) => {
+      const head = { status: 429, headers: Object.fromEntries(pairs) as Headers }
+      const ends = provider.readWindows(head, NOW_MS).map(({ name, used, resetAtMs }) => {
+        if (!/^[a-z0-9_]{1,64}$/.test(name) || !(used >= 0 && used <= 1)) throw new Error(`${name} ${used}`)
+        return resetAtMs
+      })
+      const { restUntilMs } = provider.readFault(head, Buffer.from(''), NOW_MS)
+      for (const ms of restUntilMs === null ? ends : [...ends, restUntilMs]) {
+        if (!Number.isFinite(ms) || Math.abs(ms - NOW_MS) > 32 * 86_400_000) throw new Error(`${ms}`)
+      }
+      if (restUntilMs !== null && restUntilMs <= NOW_MS) throw new Error('a rest that is over')
+    })
+    fc.assert(property, { numRuns: 3000 })
   })
 
   t.test('a model list is read for what it lists, and refused if it is none', async (t) => {

@@ -142,7 +142,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const feed = await follow(store)
     const audits = await store.audit.last(1000)
     world.clock.nowMs += 1
-    const rest = { untilMs: 1, hardness: 'hard', kind: 'funds', reason: 'x', step: 1 } as const
+    const rest = { untilMs: 1, sinceMs: 0, hardness: 'hard', kind: 'funds', reason: 'x', step: 1 } as const
     const attempts = {
       'users.find': store.users.find('nobody@example.com'),
       'users.set': store.users.set({ id: NOBODY, changes: { name: 'x' }, by }),
@@ -166,7 +166,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       'accounts.set': store.accounts.set({ id: 'acc_none', changes: { weight: 1 }, by }),
       'accounts.set group': store.accounts.set({ id: accountId, changes: { groupIds: ['grp_none'] }, by }),
       'accounts.remove': store.accounts.remove({ id: 'acc_none', by }),
-      'accounts.rest': store.accounts.rest({ id: 'acc_none', rest, disabledReason: null }),
+      'accounts.rest': store.accounts.rest({ id: 'acc_none', rest, modelRests: [], disabledReason: null }),
       'usage.show': store.usage.show('call_none'),
       'ledger.standing': store.ledger.standing({ userId: NOBODY, keyId: 'key_none', spending: 'cost', callIds: [] }),
     }
@@ -382,7 +382,8 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     world.clock.nowMs += 3
     const account = await store.accounts.add(input)
     const { by: _, ...shown } = input
-    const standing = { status: 'active', statusReason: null, rest: null, createdAtMs: START_MS + 3 }
+    const rested = { rest: null, modelRests: [], restRules: [], windows: [], wokenAtMs: null }
+    const standing = { status: 'active', statusReason: null, ...rested, createdAtMs: START_MS + 3 }
     t.same(sorted(account), { ...shown, ...standing, groupIds })
     t.same(sorted(await store.accounts.find('work')), sorted(account))
     await t.rejects(store.accounts.add(accountNamed('work')), {
@@ -411,30 +412,61 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       sealedCredentials: 'sealed anew',
       groupIds: [],
     }
-    t.same(await store.accounts.set({ id: account.id, changes, by }), { ...account, ...changes })
+    const changed = { ...account, ...changes, wokenAtMs: START_MS + 3 }
+    t.same(await store.accounts.set({ id: account.id, changes, by }), changed)
 
     const rest = {
       untilMs: START_MS + 60_000,
+      sinceMs: START_MS + 4,
       hardness: 'hard',
       kind: 'rate_limit',
       reason: 'rate_limit_error',
       step: 2,
     } as const
     const resting = async () => (await store.accounts.find(account.id)).rest
-    await store.accounts.rest({ id: account.id, rest, disabledReason: null })
-    t.same(await store.accounts.find(account.id), { ...account, ...changes, rest })
+    await store.accounts.rest({ id: account.id, rest, modelRests: [], disabledReason: null })
+    t.same(await store.accounts.find(account.id), { ...changed, rest })
     await store.accounts.set({ id: account.id, changes: { weight: 9, status: 'paused' }, by })
     t.same(await resting(), rest, 'other changes leave a rest alone')
-    await store.accounts.set({ id: account.id, changes: { sealedCredentials: 'again' }, by })
-    t.equal(await resting(), null, 'a new credential ends it')
-    await store.accounts.rest({ id: account.id, rest, disabledReason: null })
-    await store.accounts.set({ id: account.id, changes: { status: 'active' }, by })
-    t.equal(await resting(), null, "the operator's word ends it")
-    await store.accounts.rest({ id: account.id, rest, disabledReason: null })
-    await store.accounts.rest({ id: account.id, rest: null, disabledReason: null })
+    const modelRests = [{ ...rest, model: 'claude-opus-5-5' }]
+    const waking = {
+      'a new credential': { sealedCredentials: 'again' },
+      "the operator's word": { status: 'active' },
+      'waking it': { wakes: true },
+    } as const
+    for (const [what, changes] of Object.entries(waking)) {
+      const sinceMs = world.clock.nowMs + 1
+      const later = { ...rest, sinceMs }
+      const ofModels = modelRests.map((one) => ({ ...one, sinceMs }))
+      await store.accounts.rest({ id: account.id, rest: later, modelRests: ofModels, disabledReason: null })
+      t.match(await store.accounts.find(account.id), { rest: later, modelRests: ofModels })
+      world.clock.nowMs += 2
+      await store.accounts.set({ id: account.id, changes, by })
+      const awake = { rest: null, modelRests: [], wokenAtMs: world.clock.nowMs }
+      t.match(await store.accounts.find(account.id), awake, `${what} ends it`)
+      await store.accounts.rest({ id: account.id, rest: later, modelRests: ofModels, disabledReason: null })
+      t.match(await store.accounts.find(account.id), awake, 'also where a gateway writes it a moment later')
+    }
+    const again = { ...rest, sinceMs: world.clock.nowMs + 1 }
+    await store.accounts.rest({ id: account.id, rest: again, modelRests: [], disabledReason: null })
+    t.same(await resting(), again, 'what it earns after that counts')
+    await store.accounts.rest({ id: account.id, rest: null, modelRests: [], disabledReason: null })
     t.equal(await resting(), null, 'the gateway ends it')
-    await store.accounts.rest({ id: account.id, rest: null, disabledReason: 'organization disabled' })
+    await store.accounts.rest({ id: account.id, rest: null, modelRests: [], disabledReason: 'organization disabled' })
     t.match(await store.accounts.find(account.id), { status: 'disabled', statusReason: 'organization disabled' })
+
+    const restRules = [{ status: 403, keywords: ['quota'], restMs: 60_000 }]
+    t.match(await store.accounts.set({ id: account.id, changes: { restRules }, by }), { restRules })
+    const windows = [
+      { name: '5h', used: 0.45, resetAtMs: START_MS + 9, source: 'headers', sampledAtMs: START_MS } as const,
+    ]
+    const samples = [
+      { id: 'acc_gone', windows },
+      { id: account.id, windows },
+    ]
+    await store.accounts.keepWindows({ samples })
+    await store.accounts.set({ id: account.id, changes: { weight: 4 }, by })
+    t.match(await store.accounts.find(account.id), { windows, restRules, weight: 4 }, 'other changes leave them alone')
 
     const scene = { ...(await addScene(store)), accountId: second.id }
     const call = freeCallOf(scene)
@@ -537,18 +569,19 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     )
   })
 
-  await test('rests are announced; usage and charges are not', async (t, store, world) => {
+  await test('rests are announced; usage, charges and windows are not', async (t, store, world) => {
     const scene = await addScene(store, 1_000_000)
     const feed = await follow(await world.open())
     await store.usage.record(callOf(scene), false)
     store.usage.journal(callOf(scene))
     await store.usage.closeInterrupted({ processId: null })
     await store.usage.prune({ beforeMs: START_MS - 1, by })
-    await store.accounts.rest({ id: scene.accountId, rest: null, disabledReason: null })
+    await store.accounts.keepWindows({ samples: [{ id: scene.accountId, windows: [] }] })
+    await store.accounts.rest({ id: scene.accountId, rest: null, modelRests: [], disabledReason: null })
     await until(() => feed.seen.length > 0)
     t.same(feed.seen, [{ kind: 'account', subject: scene.accountId }])
     feed.stop()
-    await store.accounts.rest({ id: scene.accountId, rest: null, disabledReason: null })
+    await store.accounts.rest({ id: scene.accountId, rest: null, modelRests: [], disabledReason: null })
     await follow(store) // long enough for a look
     t.equal(feed.seen.length, 1, 'stopped is stopped')
   })

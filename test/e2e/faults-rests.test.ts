@@ -138,8 +138,8 @@ t.test('after a restart it is still known what an account rests for', async (t) 
     setUp: async (site) => {
       const restingFor = async (kind: RestKind) => {
         const scene = await site.scene()
-        const rest: Rest = { untilMs, hardness: 'hard', kind, reason: 'a reason', step: 1 }
-        await site.store.accounts.rest({ id: scene.accounts[0]?.id ?? '', rest, disabledReason: null })
+        const rest: Rest = { untilMs, sinceMs: Date.now(), hardness: 'hard', kind, reason: 'a reason', step: 1 }
+        await site.store.accounts.rest({ id: scene.accounts[0]?.id ?? '', rest, modelRests: [], disabledReason: null })
         return scene
       }
       return { limited: await restingFor('rate_limit'), refused: await restingFor('credential') }

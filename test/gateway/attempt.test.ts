@@ -22,6 +22,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     await server[Symbol.asyncDispose]()
   })
   const watchers = new Set<(nowMs: number) => void>()
+  const answered: string[] = []
   const gateway = {
     clock: () => 0,
     config: { gateway: { preambleHoldMs: 1000 } },
@@ -32,9 +33,12 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
       },
     },
     upstream,
+    windows: { saw() {} },
+    breakers: { answered: (host: string) => void answered.push(host) },
   } as unknown as Gateway
   const serving = {
     account: { name: 'a', baseUrl: server.url, headers: {} },
+    host: 'the host',
     provider: providers.anthropic,
     credentials: () => ({ apiKey: 'k' }),
   } as unknown as ServingAccount
@@ -50,6 +54,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     gateway,
     server,
     watchers,
+    answered,
     stop: (reason: StopReason) => stop(reason),
     tick(ms: number) {
       for (const watcher of [...watchers]) watcher(ms)
@@ -127,3 +132,27 @@ t.test(
     }
   },
 )
+
+t.test('who could not be reached is the host, until the first bytes of an answer are there', async (t) => {
+  const STREAM_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n'
+  const partial = answer('{"type":"message","content":"long"}', { 'content-type': 'application/json' }).subarray(0, -9)
+  const cases: [what: string, stream: boolean, bytes: string | Buffer | null, scope: string, heard: string[]][] = [
+    ['no head of a stream in time', true, '', 'host', []],
+    ['a head, and no event in time', true, STREAM_HEAD, 'host', []],
+    ['no JSON answer in time: it may be generating', false, '', 'account', []],
+    ['closed before the head', true, null, 'host', []],
+    ['an error', true, answer(WORDS, {}, 429), 'account', ['the host']],
+    ['part of an answer', false, partial, 'account', ['the host']],
+  ]
+  for (const [what, stream, bytes, scope, heard] of cases) {
+    const { attempt, answered, tick } = await start(t, ({ socket }) => {
+      if (bytes === null) socket.destroy()
+      else if (bytes !== '') socket.write(bytes)
+    })
+    const result = attempt(stream)
+    await read()
+    tick(DEADLINE_MS)
+    t.match(await result, { fault: { scope } }, what)
+    t.same(answered, heard, what)
+  }
+})

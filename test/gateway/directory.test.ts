@@ -80,6 +80,7 @@ function account(id: string, more: Partial<StoredAccount> = {}): StoredAccount {
   return {
     ...{ id, provider: 'anthropic', name: id, baseUrl: 'https://api.anthropic.com', status: 'active', priority: 50 },
     ...{ statusReason: null, weight: 100, concurrency: null, models: [], headers: {}, expiresAtMs: null, rest: null },
+    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null },
     ...{ last4: '1234', sealedCredentials: 'sealed', groupIds: ['grp_1'], createdAtMs: 0, ...more },
   }
 }
@@ -186,8 +187,22 @@ t.test('a listener that fails, at once or later, harms nobody', async (t) => {
   t.equal(warnings.length, 2)
 })
 
-const SOFT: Rest = { untilMs: 1_010_000, hardness: 'soft', kind: 'overload', reason: 'overloaded_error', step: 1 }
-const HARD: Rest = { untilMs: 1_010_000, hardness: 'hard', kind: 'rate_limit', reason: 'rate_limit_error', step: 1 }
+const SOFT: Rest = {
+  untilMs: 1_010_000,
+  sinceMs: 1_000_000,
+  hardness: 'soft',
+  kind: 'overload',
+  reason: 'overloaded_error',
+  step: 1,
+}
+const HARD: Rest = {
+  untilMs: 1_010_000,
+  sinceMs: 1_000_000,
+  hardness: 'hard',
+  kind: 'rate_limit',
+  reason: 'rate_limit_error',
+  step: 1,
+}
 
 async function withAccount(t: Test) {
   const started = await startDirectory()
@@ -210,6 +225,25 @@ t.test('a soft rest lives here only; of a hard one the store has the last word',
   t.equal(serving.account.rest, null, 'woken by the operator')
 })
 
+t.test(
+  'the operator ends what rests since before, also what the store never heard of or has not taken yet',
+  async (t) => {
+    const { slow, directory, serving } = await withAccount(t)
+    directory.rest(serving, SOFT)
+    serving.overloads = [1, 2, 3]
+    await slow.load(account('acc_1', { wokenAtMs: 1_000_000 }))
+    t.same([serving.account.rest, serving.overloads], [null, []])
+    directory.rest(serving, HARD)
+    directory.restModels(serving, [{ ...HARD, model: 'claude-opus-5-5' }])
+    t.equal(slow.restWrites.length, 1, 'under way')
+    await slow.load(account('acc_1', { wokenAtMs: 1_000_001 }))
+    t.match(serving.account, { rest: null, modelRests: [] })
+    directory.rest(serving, { ...HARD, sinceMs: 1_000_002 })
+    await slow.load(account('acc_1', { wokenAtMs: 1_000_001 }))
+    t.ok(serving.account.rest, 'what it earns after that counts')
+  },
+)
+
 t.test('what the store has not taken yet outlives a reload, and is offered again until it has', async (t) => {
   const { slow, directory, serving, warnings } = await withAccount(t)
   directory.rest(serving, HARD)
@@ -222,7 +256,7 @@ t.test('what the store has not taken yet outlives a reload, and is offered again
   await slow.load(account('acc_1'))
   t.match(serving.account, { rest: HARD, status: 'disabled' }, 'nor is it lost when the store refuses it')
   const again = await until('the second try', () => slow.restWrites.shift())
-  t.same(again.input, { id: 'acc_1', rest: HARD, disabledReason: 'its vendor says so' })
+  t.same(again.input, { id: 'acc_1', rest: HARD, modelRests: [], disabledReason: 'its vendor says so' })
   again.resolve()
   await turn()
   t.same([slow.restWrites.length, warnings.length], [0, 1])

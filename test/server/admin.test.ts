@@ -40,7 +40,7 @@ t.test('the daemon tells its operator what lives in its memory', async (t) => {
   await until('a call in line', async () => (await gw.gateway.live.tickets()).length === 1)
   await gw.call({ method: 'GET', path: '/nowhere' })
   const [first] = gw.gateway.directory.accounts()
-  const rest = { untilMs: 4e12, hardness: 'hard', kind: 'funds', reason: 'a reason', step: 1 } as const
+  const rest = { untilMs: 4e12, sinceMs: 0, hardness: 'hard', kind: 'funds', reason: 'a reason', step: 1 } as const
   if (first) gw.gateway.directory.rest(first, rest)
 
   const { status, body } = await ask(gw, '/status')

@@ -1,9 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { InvalidArgumentError } from 'commander'
 import type { Config } from '../../config/load.ts'
-import { type AccountStatus, PROVIDERS, type ProviderName } from '../../domain/account.ts'
+import {
+  type AccountStatus,
+  PROVIDERS,
+  type ProviderName,
+  type RestRule,
+  type VendorWindow,
+} from '../../domain/account.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
-import { formatDuration } from '../../lib/duration.ts'
+import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
+import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
 import { type AccountUpdate, addAccount, updateAccount } from '../../operations/add-account.ts'
 import { allowHosts } from '../../operations/allow-host.ts'
@@ -63,12 +70,12 @@ export const fill: Fill = (account, act) => {
     .action(act(importThem))
   account
     .command('list')
-    .summary('all accounts')
+    .summary("all accounts, with what their vendors' windows have left")
     .addHelpText('after', examples('subgate account list', `subgate account list --json | jq -r '.[].name'`))
     .action(act(list))
   account
     .command('show <account>')
-    .summary('one account')
+    .summary('one account, its rests and its vendor windows')
     .addHelpText('after', examples('subgate account show work'))
     .action(act(show))
   account
@@ -87,9 +94,20 @@ export const fill: Fill = (account, act) => {
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--group <group>', 'groups that may use it', textListFlag)
+    .option(
+      '--rest-rule <rule>',
+      'STATUS=TIME or STATUS:WORDS=TIME: what an error means for this account; may be repeated; none = no rules',
+      restRuleList,
+    )
     .addHelpText(
       'after',
-      examples('subgate account set work --concurrency 4 --priority 10', 'subgate account set work --from-env NEW_KEY'),
+      `\nA rest rule comes before what the gateway knows of the vendor: an upstream error with this status, and one of these words
+(commas between them) in its text, rests the account for so long, and the call goes to another. Choose words that no client
+can bring about: errors often repeat what was asked for.\n${examples(
+        'subgate account set work --concurrency 4 --priority 10',
+        'subgate account set work --from-env NEW_KEY',
+        "subgate account set work --rest-rule '403:quota exceeded,plan limit=30m' --rest-rule 500=2m",
+      )}`,
     )
     .action(act(set))
   account
@@ -108,6 +126,11 @@ export const fill: Fill = (account, act) => {
     .addHelpText('after', examples('subgate account resume work'))
     .action(act(setStatus('active')))
   account
+    .command('wake <account>')
+    .summary('end its rest: the next call may ask it at once')
+    .addHelpText('after', examples('subgate account wake work'))
+    .action(act(wake))
+  account
     .command('remove <account>')
     .summary('delete it; usage keeps its id')
     .option('--yes', 'do not ask')
@@ -122,6 +145,28 @@ function headerList(text: string, before: Record<string, string> = {}): Record<s
   return { ...before, [text.slice(0, at).trim()]: text.slice(at + 1).trim() }
 }
 
+/** The words in it that an error may say are many enough. */
+const RULE_WORDS_MAX = 20
+
+/** `403:quota exceeded,plan limit=30m`: status, words if any, and how long. */
+function restRuleList(text: string, before: RestRule[] = []): RestRule[] {
+  if (text === 'none') return []
+  const [, status, words, time = ''] = /^([1-5]\d\d)(?::(.+))?=([^=]+)$/.exec(text) ?? []
+  const restMs = parseDuration(time)
+  const keywords = words === undefined ? [] : words.split(',').map((word) => word.trim())
+  if (status === undefined || restMs === null || keywords.includes('') || keywords.length > RULE_WORDS_MAX) {
+    throw new InvalidArgumentError(`'${text}' is not STATUS=TIME or STATUS:WORDS=TIME, such as 403:quota exceeded=30m`)
+  }
+  if (restMs < 1000 || restMs > RULE_REST_MAX_MS) {
+    throw new InvalidArgumentError(`a rest is 1s to ${formatDuration(RULE_REST_MAX_MS)} long`)
+  }
+  return [...before, { status: Number(status), keywords, restMs }]
+}
+
+function restRuleText({ status, keywords, restMs }: RestRule): string {
+  return `${status}${keywords.length > 0 ? `:${keywords.join(',')}` : ''}=${formatDuration(restMs)}`
+}
+
 interface AccountFlags extends SecretFlags {
   name?: string
   baseUrl?: string
@@ -133,6 +178,7 @@ interface AccountFlags extends SecretFlags {
   header?: Record<string, string>
   expires?: string
   group?: string[]
+  restRule?: RestRule[]
 }
 
 async function add(context: Context, flags: AccountFlags, provider: string): Promise<void> {
@@ -281,6 +327,11 @@ async function list(context: Context): Promise<void> {
       { title: 'priority', align: 'right', value: (account) => String(account.priority) },
       { title: 'weight', align: 'right', value: (account) => String(account.weight) },
       { title: 'at a time', align: 'right', value: (account) => account.concurrency ?? 'no limit' },
+      {
+        title: 'windows',
+        value: ({ windows }) => windows.map((window) => `${window.name} ${usedText(window, nowMs)}`).join(', '),
+        shrinks: true,
+      },
       { title: 'groups', value: (account) => groupsOf(account as StoredAccount), shrinks: true },
       { title: 'key', value: (account) => `…${account.last4}` },
     ],
@@ -293,9 +344,21 @@ function shown({ sealedCredentials: _, ...account }: StoredAccount): Omit<Stored
   return account
 }
 
+/** How much of a window is used by now. */
+function usedText({ used, resetAtMs }: VendorWindow, nowMs: number): string {
+  return `${resetAtMs > nowMs ? Math.floor(used * 100) : 0}%`
+}
+
+function windowText(window: VendorWindow, context: Context): string {
+  const { resetAtMs, sampledAtMs } = window
+  const { nowMs, out } = context
+  const reset = resetAtMs > nowMs ? `whole again in ${formatDuration(resetAtMs - nowMs)}, ` : ''
+  return `${usedText(window, nowMs)} used, ${reset}as of ${out.time(sampledAtMs)}`
+}
+
 /** `active`, or why it gets no calls and until when. */
 export function stateOf(
-  account: Pick<StoredAccount, 'status' | 'statusReason' | 'rest' | 'expiresAtMs'>,
+  account: Pick<StoredAccount, 'status' | 'statusReason' | 'rest' | 'modelRests' | 'expiresAtMs'>,
   nowMs: number,
 ): string {
   if (account.status !== 'active')
@@ -303,7 +366,10 @@ export function stateOf(
   if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return 'expired'
   const { rest } = account
   if (rest && rest.untilMs > nowMs) return `rests ${formatDuration(rest.untilMs - nowMs)} (${rest.reason})`
-  return 'active'
+  const models = account.modelRests.filter(({ untilMs }) => untilMs > nowMs)
+  if (models.length === 0) return 'active'
+  const texts = models.map(({ model, untilMs }) => `${model} for ${formatDuration(untilMs - nowMs)}`)
+  return `active, but not for ${texts.join(', ')}`
 }
 
 async function show(context: Context, _flags: object, ref: string): Promise<void> {
@@ -319,6 +385,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ['provider', provider.title],
       ['base URL', account.baseUrl],
       ['state', printable(stateOf(account, nowMs))],
+      ...account.windows.map((window) => [`window ${window.name}`, windowText(window, context)] as const),
       ['key', `…${account.last4}`],
       ['priority', `${account.priority} (lower is tried first)`],
       ['weight', String(account.weight)],
@@ -330,6 +397,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
           .map(([name, value]) => `${name}: ${value}`)
           .join(', '),
       ],
+      ['rest rules', printable(account.restRules.map(restRuleText).join(' · '))],
       ['groups', groups.map((group) => group.name).join(', ') || 'none: no calls reach it'],
       ['expires', account.expiresAtMs === null ? 'never' : out.time(account.expiresAtMs)],
       ['created', out.time(account.createdAtMs)],
@@ -353,6 +421,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
     ...(flags.header !== undefined && { headers: flags.header }),
+    ...(flags.restRule !== undefined && { restRules: flags.restRule }),
     ...(typeof expires !== 'undefined' && { expiresAtMs: expires as number | null }),
     ...(flags.group !== undefined && { groupIds: await groupsFor(context, work.store, flags.group) }),
     ...(newKey && { apiKey: await context.secret(flags, `${providers[provider].title} API key`) }),
@@ -400,6 +469,17 @@ function setStatus(status: AccountStatus): Action<object> {
     context.out.data(shown(account), () => account.id)
     context.out.say(status === 'active' ? `'${account.name}' gets calls again.` : `'${account.name}' gets no calls.`)
   }
+}
+
+async function wake(context: Context, _flags: object, ref = ''): Promise<void> {
+  const { out } = context
+  const store = await context.store()
+  const { id } = await store.accounts.find(ref)
+  const account = await store.accounts.set({ id, changes: { wakes: true }, by: context.actor })
+  out.data(shown(account), () => account.id)
+  if (account.status !== 'active') {
+    out.warn(`'${account.name}' is ${account.status} all the same: subgate account resume ${account.name}`)
+  } else out.say(`'${account.name}' rests no more; a running gateway sees it within a second.`)
 }
 
 async function remove(context: Context, flags: { yes?: boolean }, ref: string): Promise<void> {

@@ -43,7 +43,8 @@ const DERIVED: Record<string, (config: Config) => string> = {
 function shownValue({ key, written }: EffectiveKey, config: Config): string {
   if (written === null) return DERIVED[key.path]?.(config) ?? ''
   if (key.secret) return MASK
-  return Array.isArray(written) ? written.join(', ') : String(written)
+  const texts = [written].flat().map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value)))
+  return texts.join(', ')
 }
 
 async function show(context: Context, flags: { defaults?: boolean }): Promise<void> {

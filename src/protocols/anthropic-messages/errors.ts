@@ -20,9 +20,9 @@ const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
 }
 
 export function renderMessagesError(error: GatewayError, callId: string): RenderedError {
-  const { retryAfterMs, shouldRetry } = error.facts
+  const { retryAfterMs, shouldRetry, status } = error.facts
   return {
-    status: FORMS[error.code].status ?? ERROR_STATUS[error.code],
+    status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
     headers: {
       'request-id': callId,
       ...(retryAfterMs !== undefined && { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) }),

@@ -2,6 +2,7 @@ import type { Blame, RestKind, UpstreamFault } from '../../domain/fault.ts'
 import { redact } from '../../lib/log.ts'
 import type { SseEvent } from '../../protocols/sse.ts'
 import type { ResponseHead } from '../provider.ts'
+import { fullWindows } from './windows.ts'
 
 type Verdict = Pick<UpstreamFault, 'blame' | 'rest'> & { disables?: true }
 
@@ -69,11 +70,15 @@ const MESSAGE_MAX = 500
 /** What an error's type looks like; anything else is no type. */
 const MACHINE_WORD = /^[a-z0-9_]{1,64}$/i
 
-export function anthropicFault(head: ResponseHead, body: Buffer): UpstreamFault {
+export function anthropicFault(head: ResponseHead, body: Buffer, nowMs: number): UpstreamFault {
   const text = body.toString('utf8')
   const said = errorIn(text)
+  const judged = judge(head.status, said, /^\s*</.test(text))
+  const full = judged.rest === 'rate_limit' ? fullWindows(head, nowMs) : null
   return {
-    ...judge(head.status, said, /^\s*</.test(text)),
+    ...judged,
+    scope: full?.scope ?? 'account',
+    restUntilMs: full?.untilMs ?? null,
     reason: said?.type ?? (head.status < 400 ? 'invalid_answer' : `http_${head.status}`),
     message: said?.message ?? `the upstream answered ${head.status} without an error that it is known to send`,
     retryAfterMs: retryAfterOf(head),
@@ -88,6 +93,8 @@ export function anthropicStreamFault(event: SseEvent): UpstreamFault {
   const said = errorIn(event.data)
   return {
     ...judge(200, said, false),
+    scope: 'account',
+    restUntilMs: null,
     reason: said?.type ?? 'error_event',
     message: said?.message ?? 'the upstream ended its stream with an error event',
     retryAfterMs: null,

@@ -1,6 +1,7 @@
 import type { Provider } from '../provider.ts'
 import { anthropicFault, anthropicStreamFault } from './faults.ts'
 import { anthropicRequest } from './request.ts'
+import { anthropicWindows } from './windows.ts'
 
 export const anthropic: Provider = {
   name: 'anthropic',
@@ -12,6 +13,7 @@ export const anthropic: Provider = {
   request: anthropicRequest,
   readFault: anthropicFault,
   readStreamFault: anthropicStreamFault,
+  readWindows: anthropicWindows,
   readModels(body) {
     const { data } = JSON.parse(body.toString('utf8')) as {
       data: { id: string; display_name?: string; created_at?: string }[]

@@ -1,5 +1,5 @@
 import type { Selectable } from 'kysely'
-import type { Account } from '../../domain/account.ts'
+import { type Account, isWoken, type ModelRest, type Rest } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import type { AccountsTable } from '../schema.ts'
 import type { AccountStore, AddAccount, StoredAccount } from '../store.ts'
@@ -51,6 +51,10 @@ export async function addAccount(trx: Trx, input: AddAccount, atMs: number): Pro
       headers: JSON.stringify(input.headers),
       expires_at_ms: input.expiresAtMs,
       rest: null,
+      model_rests: '[]',
+      rest_rules: '[]',
+      windows: '[]',
+      woken_at_ms: null,
       last4: input.last4,
       sealed_credentials: input.sealedCredentials,
       created_at_ms: atMs,
@@ -75,6 +79,8 @@ export async function setAccount(
   const { id, changes, by } = input
   await requireRow(trx, 'accounts', id)
   if (changes.name !== undefined) await requireFreeName(trx, changes.name, id)
+  // A new credential, or the operator's word that the account is fine, ends its rests.
+  const wakes = changes.wakes || changes.sealedCredentials !== undefined || changes.status === 'active'
   const columns = given({
     name: changes.name,
     base_url: changes.baseUrl,
@@ -88,8 +94,8 @@ export async function setAccount(
     expires_at_ms: changes.expiresAtMs,
     last4: changes.last4,
     sealed_credentials: changes.sealedCredentials,
-    // A new credential, or the operator's word that the account is fine, ends its rest.
-    rest: changes.sealedCredentials !== undefined || changes.status === 'active' ? null : undefined,
+    rest_rules: changes.restRules && JSON.stringify(changes.restRules),
+    ...(wakes && { rest: null, model_rests: '[]', woken_at_ms: atMs }),
   })
   if (Object.keys(columns).length > 0) await trx.updateTable('accounts').set(columns).where('id', '=', id).execute()
   if (changes.groupIds !== undefined) {
@@ -132,11 +138,22 @@ export async function restAccount(trx: Trx, input: Parameters<AccountStore['rest
     .updateTable('accounts')
     .set({
       rest: input.rest && JSON.stringify(input.rest),
+      model_rests: JSON.stringify(input.modelRests),
       ...(input.disabledReason !== null && { status: 'disabled', status_reason: input.disabledReason }),
     })
     .where('id', '=', input.id)
     .execute()
   await announce(trx, { kind: 'account', subject: input.id })
+}
+
+export async function keepWindows(trx: Trx, { samples }: Parameters<AccountStore['keepWindows']>[0]): Promise<void> {
+  for (const { id, windows } of samples) {
+    await trx
+      .updateTable('accounts')
+      .set({ windows: JSON.stringify(windows) })
+      .where('id', '=', id)
+      .execute()
+  }
 }
 
 async function requireFreeName(trx: Trx, name: string, exceptId?: string): Promise<void> {
@@ -145,6 +162,9 @@ async function requireFreeName(trx: Trx, name: string, exceptId?: string): Promi
 }
 
 function toAccount(row: Selectable<AccountsTable>, groupIds: string[]): StoredAccount {
+  // A gateway may have written it just after the operator ended it.
+  const isOver = (rest: Rest) => isWoken(rest, row.woken_at_ms)
+  const rest = row.rest === null ? null : fromJson<Rest>(row.rest)
   return {
     id: row.id,
     provider: row.provider as Account['provider'],
@@ -158,7 +178,11 @@ function toAccount(row: Selectable<AccountsTable>, groupIds: string[]): StoredAc
     models: fromJson(row.models),
     headers: fromJson(row.headers),
     expiresAtMs: row.expires_at_ms,
-    rest: row.rest === null ? null : fromJson(row.rest),
+    rest: rest && !isOver(rest) ? rest : null,
+    modelRests: fromJson<ModelRest[]>(row.model_rests).filter((one) => !isOver(one)),
+    restRules: fromJson(row.rest_rules),
+    windows: fromJson(row.windows),
+    wokenAtMs: row.woken_at_ms,
     last4: row.last4,
     sealedCredentials: row.sealed_credentials,
     groupIds,

@@ -1,7 +1,11 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pino } from 'pino'
 import t from 'tap'
+import { loadConfig } from '../../../src/config/load.ts'
 import { FakeUpstream } from '../../../src/demo/fake-upstream.ts'
+import type { Rest } from '../../../src/domain/account.ts'
+import { openStore } from '../../../src/store/open.ts'
 import { type Cli, initializedCli } from '../../support/cli.ts'
 import { secretKey } from '../../support/secrets.ts'
 
@@ -142,6 +146,67 @@ t.test('set changes what is named, pause and resume say what they do, remove ask
   t.match(await subgate('account', 'remove', 'main'), { code: 1, stderr: /--yes/ })
   t.equal((await subgate('account', 'remove', 'main', '--yes')).code, 0)
   t.same((await subgate('account', 'list', '--json')).json(), [])
+})
+
+t.test('rest rules are set, shown, taken away, and refused where they say nothing', async (t) => {
+  const subgate = await initializedCli()
+  await subgate.with({ env: { KEY: secretKey() } })('account', 'add', 'anthropic', '--from-env', 'KEY')
+  const set = (...rules: string[]) =>
+    subgate('account', 'set', 'anthropic', ...rules.flatMap((rule) => ['--rest-rule', rule]))
+  t.equal((await set('403:quota exceeded, plan=b limit=30m', '500=90s')).code, 0)
+  t.same((await subgate('account', 'show', 'anthropic', '--json')).json().restRules, [
+    { status: 403, keywords: ['quota exceeded', 'plan=b limit'], restMs: 1_800_000 },
+    { status: 500, keywords: [], restMs: 90_000 },
+  ])
+  t.match((await subgate('account', 'show', 'anthropic')).stdout, /403:quota exceeded,plan=b limit=30m · 500=1m30s/)
+  for (const wrong of ['403', '=5m', '999=5m', '403:=5m', '403:a,,b=5m', '403=soon', '403=10', '403=500ms', '403=8d']) {
+    t.match(await set(wrong), { code: 2, stderr: /is not STATUS=TIME|a rest is 1s to 7d long/ }, wrong)
+  }
+  t.equal((await set('none')).code, 0)
+  t.same((await subgate('account', 'show', 'anthropic', '--json')).json().restRules, [])
+})
+
+t.test('rests and windows are shown as they are now, and wake ends the rests', async (t) => {
+  const subgate = await initializedCli()
+  await subgate.with({ env: { KEY: secretKey() } })('account', 'add', 'anthropic', '--from-env', 'KEY')
+  const nowMs = Date.now()
+  const { config } = loadConfig({ env: {}, cwd: subgate.home, terminal: false, flags: { data_dir: subgate.dataDir } })
+  const log = pino({ level: 'silent' })
+  const ended: Rest = {
+    untilMs: nowMs + 7_230_000,
+    sinceMs: nowMs,
+    hardness: 'hard',
+    kind: 'rate_limit',
+    reason: 'x',
+    step: 1,
+  }
+  {
+    await using store = await openStore(config, 'command', { id: 'prs_test', clock: Date.now, log })
+    const { id } = await store.accounts.find('anthropic')
+    await store.accounts.rest({ id, rest: null, modelRests: [{ ...ended, model: 'claude-x' }], disabledReason: null })
+    const window = { source: 'headers', sampledAtMs: nowMs } as const
+    const windows = [
+      { ...window, name: '5h', used: 0.999, resetAtMs: nowMs + 7_230_000 },
+      { ...window, name: '7d', used: 0.5, resetAtMs: nowMs - 1 },
+    ]
+    await store.accounts.keepWindows({ samples: [{ id, windows }] })
+  }
+  t.match((await subgate('account', 'list')).stdout, /active, but not for claude-x for 2h.* 5h 99%, 7d 0% /)
+  const { stdout } = await subgate('account', 'show', 'anthropic')
+  t.match(stdout, /window 5h +99% used, whole again in 2h\S*, as of 20/)
+  t.match(stdout, /window 7d +0% used, as of 20/, 'it began anew')
+  t.match((await subgate('account', 'show', 'anthropic', '--json')).json(), {
+    windows: [{ name: '5h', used: 0.999, source: 'headers', resetAt: /^20/, sampledAt: /^20/ }, { used: 0.5 }],
+    modelRests: [{ model: 'claude-x', until: /^20/ }],
+  })
+  t.match(await subgate('account', 'wake', 'anthropic'), { code: 0, stdout: /^acc_/, stderr: /rests no more/ })
+  t.match((await subgate('account', 'list')).stdout, / active /)
+  await subgate('account', 'pause', 'anthropic')
+  t.match(await subgate('account', 'wake', 'anthropic'), {
+    code: 0,
+    stderr: /paused all the same: subgate account resume/,
+  })
+  t.match(await subgate('account', 'wake', 'nobody'), { code: 1, stderr: /there is no account 'nobody'/ })
 })
 
 t.test('test asks the upstream for its models', async (t) => {

@@ -37,7 +37,8 @@ t.test('what runs, what waits, which accounts rest, and what was refused', async
   const second = gw.gateway.directory.accounts().find(({ account }) => account.name === 'second')
   if (!second) throw new Error('no second account')
   const untilMs = Date.UTC(2096, 9, 2, 7, 6, 40)
-  gw.gateway.directory.rest(second, { untilMs, hardness: 'hard', kind: 'funds', reason: 'it has no money', step: 1 })
+  const rest = { untilMs, sinceMs: 0, hardness: 'hard', kind: 'funds', reason: 'it has no money', step: 1 } as const
+  gw.gateway.directory.rest(second, rest)
   const paused = await subgate('account', 'pause', 'third')
   t.equal(paused.code, 0, paused.stderr)
   await gw.seen()

@@ -1,4 +1,4 @@
-import type { FaultSample, ProviderSamples } from '../../contract/provider.ts'
+import { type FaultSample, NOW_MS, type ProviderSamples, type WindowSample } from '../../contract/provider.ts'
 
 /** Answers of Anthropic's API and of what stands in front of it, with whose fault they are. */
 
@@ -138,6 +138,214 @@ const faults: FaultSample[] = [
   typed(400, 'invalid_request_error', 'Your tool "credit balance is too low" is not known', REQUEST),
 ]
 
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const RFC_3339 = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
+
+/** An API key's headers: of each window limit, remaining and reset, in that order. */
+function counted(windows: Record<string, readonly [string, string, string]>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(windows).flatMap(([name, values]) =>
+      ['limit', 'remaining', 'reset'].map((part, index) => [
+        `anthropic-ratelimit-${name}-${part}`,
+        values[index] ?? '',
+      ]),
+    ),
+  )
+}
+
+/** A subscription's headers. */
+function unified(headers: Record<string, string | number>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [`anthropic-ratelimit-unified-${name}`, String(value)]),
+  )
+}
+
+const SECONDS = (ms: number) => Math.floor(ms / 1000)
+
+/** As an API-key account's answers have them. */
+const KEY_HEADERS = counted({
+  requests: ['4000', '3999', RFC_3339(NOW_MS)],
+  tokens: ['4800000', '4320000', RFC_3339(NOW_MS + 6000)],
+  'input-tokens': ['4000000', '3000000', RFC_3339(NOW_MS + 15_000)],
+  'output-tokens': ['800000', '0', '2026-11-25T11:00:30+01:00'],
+})
+/** As a subscription's have them. */
+const PLAN_HEADERS = unified({
+  status: 'allowed_warning',
+  reset: SECONDS(NOW_MS + 2 * HOUR),
+  'representative-claim': 'five_hour',
+  '5h-status': 'allowed_warning',
+  '5h-reset': SECONDS(NOW_MS + 2 * HOUR),
+  '5h-utilization': '0.82',
+  '5h-surpassed-threshold': '0.75',
+  '7d-status': 'allowed',
+  '7d-reset': SECONDS(NOW_MS + 3 * DAY),
+  '7d-utilization': '0.12',
+  '7d_oi-status': 'allowed',
+  '7d_oi-reset': SECONDS(NOW_MS + 5 * DAY),
+  '7d_oi-utilization': '0.5',
+  fallback: 'available',
+  'fallback-percentage': '0.5',
+  'overage-status': 'rejected',
+  'overage-reset': SECONDS(NOW_MS + 20 * DAY),
+  'overage-utilization': '1',
+  'overage-disabled-reason': 'org_level_disabled',
+})
+
+const windows: WindowSample[] = [
+  { name: 'no windows', headers: { 'content-type': 'application/json', 'request-id': 'req_1' }, expected: [] },
+  {
+    name: 'an API key',
+    headers: KEY_HEADERS,
+    expected: [
+      { name: 'requests', used: 1 / 4000, resetAtMs: NOW_MS },
+      { name: 'tokens', used: 0.1, resetAtMs: NOW_MS + 6000 },
+      { name: 'input_tokens', used: 0.25, resetAtMs: NOW_MS + 15_000 },
+      { name: 'output_tokens', used: 1, resetAtMs: NOW_MS + 30_000 },
+    ],
+  },
+  {
+    name: 'a subscription; what is allowed beyond its windows is none',
+    headers: PLAN_HEADERS,
+    expected: [
+      { name: '5h', used: 0.82, resetAtMs: NOW_MS + 2 * HOUR },
+      { name: '7d', used: 0.12, resetAtMs: NOW_MS + 3 * DAY },
+      { name: '7d_oi', used: 0.5, resetAtMs: NOW_MS + 5 * DAY },
+    ],
+  },
+  {
+    name: 'a window that refuses is used up, whatever share it tells',
+    headers: unified({ '5h-status': 'rejected', '5h-reset': SECONDS(NOW_MS + HOUR), '5h-utilization': '0.98' }),
+    expected: [{ name: '5h', used: 1, resetAtMs: NOW_MS + HOUR }],
+  },
+  {
+    name: 'overshot',
+    headers: unified({ '5h-reset': SECONDS(NOW_MS + HOUR), '5h-utilization': '1.03' }),
+    expected: [{ name: '5h', used: 1, resetAtMs: NOW_MS + HOUR }],
+  },
+  {
+    name: 'garbage',
+    headers: {
+      ...counted({
+        requests: ['0', '0', RFC_3339(NOW_MS)],
+        tokens: ['100', '200', RFC_3339(NOW_MS)],
+        'input-tokens': ['1e3', '5', RFC_3339(NOW_MS)],
+        'output-tokens': ['100', '50', 'tomorrow'],
+        'priority-tokens': ['100', '50', RFC_3339(NOW_MS)],
+      }),
+      ...unified({
+        '5h-reset': SECONDS(NOW_MS + HOUR),
+        '5h-utilization': '45',
+        '7d-reset': '99999999999',
+        '7d-utilization': '0.5',
+        '7d_oi-reset': '2026-11-30T00:00:00Z',
+        '7d_oi-utilization': '0.5',
+        '1d-reset': SECONDS(NOW_MS + HOUR),
+        '1d-utilization': '-0.5',
+        '3h-utilization': '0.5',
+        '7d___proto__-reset': SECONDS(NOW_MS + HOUR),
+      }),
+    },
+    expected: [],
+  },
+]
+
+/** 429 with these headers, and what comes of it. */
+const limited = (name: string, headers: Record<string, string>, expected: FaultSample['expected']): FaultSample => ({
+  name,
+  status: 429,
+  headers,
+  body: error('rate_limit_error', 'This request would exceed your account’s rate limit. Please try again later.'),
+  expected: { ...RATE_LIMIT, ...expected },
+})
+
+const REJECTED = { status: 'rejected', reset: SECONDS(NOW_MS + 2 * HOUR), 'representative-claim': 'five_hour' }
+const FULL_5H = { '5h-status': 'rejected', '5h-reset': SECONDS(NOW_MS + 2 * HOUR), '5h-utilization': '1.0' }
+const FULL_7D = { '7d-status': 'rejected', '7d-reset': SECONDS(NOW_MS + 3 * DAY), '7d-utilization': '1.0' }
+const FULL_OF_MODELS = {
+  '7d_oi-status': 'rejected',
+  '7d_oi-reset': SECONDS(NOW_MS + 5 * DAY),
+  '7d_oi-utilization': '1',
+}
+
+const limits: FaultSample[] = [
+  limited(
+    '429: windows with room left are not to blame',
+    { ...KEY_HEADERS, ...PLAN_HEADERS, ...counted({ 'output-tokens': ['8', '1', RFC_3339(NOW_MS + 30_000)] }) },
+    {},
+  ),
+  limited(
+    "429: an API key's full window",
+    { ...KEY_HEADERS, 'retry-after': '12' },
+    { restUntilMs: NOW_MS + 30_000, retryAfterMs: 12_000 },
+  ),
+  limited(
+    '429: of full windows the one that opens last',
+    counted({ requests: ['5', '0', RFC_3339(NOW_MS + 90_000)], tokens: ['9', '0', RFC_3339(NOW_MS + 20_000)] }),
+    { restUntilMs: NOW_MS + 90_000 },
+  ),
+  limited('429: a full window that is open again', counted({ requests: ['5', '0', RFC_3339(NOW_MS)] }), {}),
+  limited(
+    '429: five hours',
+    unified({ ...REJECTED, ...FULL_5H, '7d-utilization': '0.4', '7d-reset': SECONDS(NOW_MS + 3 * DAY) }),
+    { restUntilMs: NOW_MS + 2 * HOUR },
+  ),
+  limited('429: a week and five hours', unified({ ...REJECTED, ...FULL_5H, ...FULL_7D }), {
+    restUntilMs: NOW_MS + 3 * DAY,
+  }),
+  limited(
+    '429: a class of models',
+    unified({ status: 'rejected', ...FULL_OF_MODELS, '5h-utilization': '0.3', '5h-reset': SECONDS(NOW_MS + HOUR) }),
+    {
+      ...{ scope: 'model', restUntilMs: NOW_MS + 5 * DAY },
+    },
+  ),
+  limited('429: a class of models, and all', unified({ ...REJECTED, ...FULL_OF_MODELS, ...FULL_5H }), {
+    scope: 'account',
+    restUntilMs: NOW_MS + 2 * HOUR,
+  }),
+  limited('429: only the representative window is named', unified({ ...REJECTED }), { restUntilMs: NOW_MS + 2 * HOUR }),
+  limited('429: and it is of a class of models', unified({ ...REJECTED, 'representative-claim': 'seven_day_opus' }), {
+    scope: 'model',
+    restUntilMs: NOW_MS + 2 * HOUR,
+  }),
+  limited(
+    '429: a burst, while more than the windows is allowed',
+    {
+      ...unified({
+        status: 'allowed',
+        reset: SECONDS(NOW_MS + 2 * HOUR),
+        '5h-reset': SECONDS(NOW_MS + 2 * HOUR),
+        '5h-utilization': '1.0',
+        'overage-in-use': 'true',
+      }),
+      'retry-after': '3',
+    },
+    { retryAfterMs: 3000 },
+  ),
+  limited('429: a reset without a refusal', unified({ reset: SECONDS(NOW_MS + 2 * HOUR) }), {}),
+  limited(
+    '429: garbage',
+    {
+      ...unified({ status: 'rejected', reset: 'soon', '5h-status': 'rejected', '5h-reset': '1' }),
+      'retry-after': 'later',
+    },
+    {},
+  ),
+  {
+    ...typed(529, 'overloaded_error', 'Overloaded', OVERLOAD),
+    headers: unified({ ...REJECTED, ...FULL_5H }),
+    name: '529: windows are not to blame',
+  },
+  {
+    ...typed(429, 'billing_error', 'The spend cap is reached.', FUNDS),
+    headers: unified({ ...REJECTED, ...FULL_5H }),
+    name: '429 of a cap: windows are not to blame',
+  },
+]
+
 export const anthropicSamples: ProviderSamples = {
   operations: {
     messages: { method: 'POST', path: '/v1/messages' },
@@ -158,7 +366,8 @@ export const anthropicSamples: ProviderSamples = {
     accept: 'application/json',
   },
   signature: (apiKey) => ['x-api-key', apiKey],
-  faults,
+  faults: [...faults, ...limits],
+  windows,
   streamFaults: [
     {
       name: 'overloaded',

@@ -1,0 +1,115 @@
+import type { VendorWindow } from '../domain/account.ts'
+import type { Clock, SetTimer } from '../lib/clock.ts'
+import type { Logger } from '../lib/log.ts'
+import type { ResponseHead } from '../providers/provider.ts'
+import type { Store } from '../store/store.ts'
+import type { ServingAccount } from './directory.ts'
+
+/** Heads of one account that come closer together are not all read: the last of them has the news. */
+const READ_EVERY_MS = 100
+/** How old the stored windows may be; what a killed process has not stored is told again by the next answer. */
+const STORE_EVERY_MS = 5000
+
+interface Known {
+  windows: Map<string, VendorWindow>
+  serving: ServingAccount
+  /** The last head, if it has not been read. */
+  unread: { head: ResponseHead; atMs: number } | null
+  readMs: number
+  isStored: boolean
+}
+
+/**
+ * What vendors say of their windows, account by account. It costs an answer next to nothing: its head is kept, and read
+ * now and then. Stored by the way, all accounts in one write, and announced to nobody: no process has to act on it.
+ */
+export class VendorWindows implements AsyncDisposable {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #setTimer: SetTimer
+  readonly #log: Logger
+  readonly #known = new Map<string, Known>()
+  /** Set while there may be something to store. */
+  #cancelTimer: (() => void) | null = null
+  #storing: Promise<void> = Promise.resolve()
+
+  constructor(options: { store: Store; clock: Clock; setTimer: SetTimer; log: Logger }) {
+    this.#store = options.store
+    this.#clock = options.clock
+    this.#setTimer = options.setTimer
+    this.#log = options.log
+  }
+
+  /** An account's upstream has answered. */
+  saw(serving: ServingAccount, head: ResponseHead): void {
+    const known = this.#of(serving)
+    const atMs = this.#clock()
+    known.unread = { head, atMs }
+    if (atMs - known.readMs >= READ_EVERY_MS) read(known)
+    this.#cancelTimer ??= this.#setTimer(STORE_EVERY_MS, () => this.#storeSoon())
+  }
+
+  /** By name. */
+  of(serving: ServingAccount): VendorWindow[] {
+    const known = this.#of(serving)
+    read(known)
+    return windowsOf(known)
+  }
+
+  /** What is known of it; at first what was stored before a restart. */
+  #of(serving: ServingAccount): Known {
+    const { id, windows } = serving.account
+    let known = this.#known.get(id)
+    if (!known) {
+      const byName = new Map(windows.map((window) => [window.name, window]))
+      known = { windows: byName, serving, unread: null, readMs: 0, isStored: true }
+      this.#known.set(id, known)
+    }
+    return known
+  }
+
+  #storeSoon(): void {
+    this.#cancelTimer = null
+    this.#storing = this.#storing.then(() => this.#storeNow())
+  }
+
+  /** Never rejects. What the store does not take now is offered again with what comes next. */
+  async #storeNow(): Promise<void> {
+    const news = [...this.#known].filter(([, known]) => {
+      read(known)
+      return !known.isStored
+    })
+    if (news.length === 0) return
+    for (const [, known] of news) known.isStored = true
+    try {
+      const samples = news.map(([id, known]) => ({ id, windows: windowsOf(known) }))
+      await this.#store.accounts.keepWindows({ samples })
+    } catch (error) {
+      for (const [, known] of news) known.isStored = false
+      this.#log.debug({ reason: (error as Error).message }, "vendors' windows could not be stored")
+    }
+  }
+
+  /** What is known is stored before the process ends. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelTimer?.()
+    this.#storeSoon()
+    await this.#storing
+  }
+}
+
+/** A head tells of some windows; of the others what was told before stands. */
+function read(known: Known): void {
+  if (!known.unread) return
+  const { head, atMs } = known.unread
+  known.unread = null
+  known.readMs = atMs
+  for (const window of known.serving.provider.readWindows(head, atMs)) {
+    known.windows.set(window.name, window)
+    known.isStored = false
+  }
+}
+
+function windowsOf({ windows }: Known): VendorWindow[] {
+  return [...windows.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
