@@ -12,13 +12,16 @@ const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
 /** Running calls of a test end at once or not at all. */
 const STOP_PATIENCE_MS = 20_000
 
+/** Whose end is also that of what it has started: a test, or a run of a benchmark. */
+export type Owner = Pick<Test, 'teardown'>
+
 /** The command line as an operator has it, with a home folder that is gone after the test. */
 export class Operator {
   readonly #cli: Cli
   readonly #env: Record<string, string>
 
   /** `env` is all that commands get beside PATH and HOME. */
-  constructor(t: Test, env: Record<string, string> = {}) {
+  constructor(t: Owner, env: Record<string, string> = {}) {
     this.#cli = newCli()
     this.#env = env
     t.teardown(() => rmSync(this.home, { recursive: true, force: true }))
@@ -75,7 +78,7 @@ export class ServeProcess {
   }
 
   /** Resolves once it listens. It is killed when the test is over, if it runs still. Throws what it said if it ends instead. */
-  static async start(t: Test, operator: Operator): Promise<ServeProcess> {
+  static async start(t: Owner, operator: Operator): Promise<ServeProcess> {
     const child = operator.start('serve', '--listen', '127.0.0.1:0')
     child.stdin.end()
     let said = ''
