@@ -39,6 +39,9 @@ const OPERATOR_EVERY_MS = 400
 /** So long after the last request everything must be over, in ms. */
 const PATIENCE_MS = 30_000
 
+/** So long after it must have ended a call may still be seen, in ms. */
+const OVER_MS = 4000
+const WAIT_MS = 1500
 /** Bugs, lost records, and what Node complains about. */
 const ALARMS = /a bug|is lost|could not be taken over|MaxListeners|Unhandled|Warning:|Error:/
 
@@ -46,7 +49,7 @@ const ALARMS = /a bug|is lost|could not be taken over|MaxListeners|Unhandled|War
 const CONFIG = {
   SUBGATE_SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP: 'true',
   SUBGATE_SECURITY_URL_ALLOWLIST_ALLOW_PRIVATE_HOSTS: 'true',
-  SUBGATE_GATEWAY_WAIT: '1500ms',
+  SUBGATE_GATEWAY_WAIT: `${WAIT_MS}ms`,
   SUBGATE_GATEWAY_LINE_EXTRA: '2',
   SUBGATE_GATEWAY_STICKY_WAIT: '500ms',
   SUBGATE_GATEWAY_FIRST_EVENT_TIMEOUT: '2s',
@@ -59,6 +62,9 @@ const CONFIG = {
   SUBGATE_GATEWAY_READ_ON: '1s',
   SUBGATE_GATEWAY_SHUTDOWN_GRACE: '1s',
 }
+
+/** A line of `slot list`. */
+type Slot = { state: 'running' | 'waiting'; callId: string; sinceMs: number }
 
 await using parts = new AsyncDisposableStack()
 const owner: Owner = { teardown: (end) => void parts.defer(async () => void (await end())) }
@@ -75,6 +81,7 @@ const operator = new Operator(owner, { ...CONFIG, CHAOS_CREDENTIAL: secretKey() 
 const keys = await setUp(`http://127.0.0.1:${upstream.port}`)
 const lives: Life[] = []
 const exitCodes: (number | null)[] = []
+const forgotten = new Set<string>()
 const processes: ServeProcess[] = []
 let gateway = await start()
 const clients = new ChaosClients(SEED, lives, keys, Number(values.clients))
@@ -86,7 +93,8 @@ while (Date.now() < untilMs) {
   while (Date.now() < lifeEndsMs) {
     await Promise.all([meddle(), sleep(OPERATOR_EVERY_MS)])
   }
-  if (Date.now() < untilMs) await endLife()
+  // What is found in the end, the last life has left behind: it is not the shortest.
+  if (Date.now() < untilMs - LIFE_MS[0]) await endLife()
 }
 const hanging = await clients.stop(PATIENCE_MS)
 const evidence = await gather()
@@ -149,14 +157,39 @@ async function endLife(): Promise<void> {
   gateway = await start()
 }
 
-/** What an operator does meanwhile: puts accounts back into service that the upstream has spoilt, and pauses one. */
+/**
+ * What an operator does meanwhile: looks who holds what, puts accounts back into service that the upstream has spoilt,
+ * pauses one, ends a call, clears conversations.
+ */
 async function meddle(): Promise<void> {
+  await look()
   const accounts = await operator.ask<StoredAccount[]>('account', 'list')
   for (const { name, status, rest } of accounts) {
     if (status !== 'active' || rest) await operator.ask('account', 'resume', name)
   }
   if (random() < 0.3) await operator.ask('account', 'pause', `account-${Math.floor(random() * ACCOUNTS.length)}`)
+  if (random() < 0.2) await operator.ask('session', 'clear', '--all')
+  if (random() < 0.5) await releaseOne()
   if (random() < 0.2) await operator.ask('user', 'credit', `user${POOR_USER}@chaos.example`, '0.05')
+}
+
+/** Any that runs or waits; it may have ended by itself by now. */
+async function releaseOne(): Promise<void> {
+  const slots = await operator.ask<Slot[]>('slot', 'list')
+  const one = slots[Math.floor(random() * slots.length)]
+  if (!one) return
+  const { code, stderr } = await operator.run('slot', 'release', one.callId)
+  if (code !== 0 && code !== 1) throw new Error(`slot release ended with ${code}: ${stderr}`)
+}
+
+/** Whoever holds a slot, or waits in line, must have a reason to. */
+async function look(): Promise<void> {
+  const longAgoMs = Date.now() - OVER_MS
+  for (const { state, callId, sinceMs } of await operator.ask<Slot[]>('slot', 'list')) {
+    if (state === 'waiting' && sinceMs < longAgoMs - WAIT_MS) forgotten.add(`${callId} waits beyond its time`)
+    const { endedMs = Number.POSITIVE_INFINITY } = clients.ended.get(callId) ?? {}
+    if (endedMs < longAgoMs) forgotten.add(`${callId} holds a place after its end`)
+  }
 }
 
 /** Waits until nothing is held any more, for as long as patience lasts, and collects what everybody says. */
@@ -172,7 +205,7 @@ async function gather(): Promise<Evidence> {
   exitCodes.push(await gateway.stop())
   await using store = await openServedStore(operator.home)
   return {
-    ...{ answered: clients.answered, lives, seen, exitCodes, proof: problems },
+    ...{ answered: clients.answered, lives, seen, exitCodes, proof: problems, forgotten: [...forgotten] },
     rows: await allRows((page) => store.usage.list(page)),
     left: { ...left, 'calls without an answer': hanging },
     alarms: processes.flatMap(({ said }) => said.split('\n').filter((line) => ALARMS.test(line))),
@@ -180,7 +213,7 @@ async function gather(): Promise<Evidence> {
 }
 
 async function held(): Promise<Record<string, number>> {
-  const slots = await operator.ask<{ state: string }[]>('slot', 'list')
+  const slots = await operator.ask<Slot[]>('slot', 'list')
   const status = await operator.ask<DaemonStatus>('status')
   return {
     'slots are held': slots.filter(({ state }) => state === 'running').length,

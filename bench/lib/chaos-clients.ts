@@ -18,6 +18,8 @@ export interface Life {
 /** Clients that ask again and again as the seed says, leave, stop reading, and remember what they got. */
 export class ChaosClients {
   readonly answered: Answered[] = []
+  /** Those that heard of their end, by call id. */
+  readonly ended = new Map<string, Answered>()
   readonly #seed: number
   readonly #lives: Life[]
   readonly #open = new Set<ClientCall>()
@@ -55,6 +57,7 @@ export class ChaosClients {
       const plan = clientPlan(this.#seed, name)
       const answer = await this.#ask(name, plan, `${index}.${plan.conversation}`, keys[plan.key] as string, agent)
       this.answered.push(answer)
+      if (answer.callId !== null && answer.end !== null) this.ended.set(answer.callId, answer)
       if (answer.status !== 200) await sleep(BREATH_MS)
     }
     agent.destroy()

@@ -12,6 +12,8 @@ export interface Evidence {
   rows: readonly Row[]
   /** What the gateway holds still, by what it is called; all must be 0. */
   left: Record<string, number>
+  /** Who was seen in the meantime to hold something that had no right to. */
+  forgotten: readonly string[]
   /** What `usage verify` found. */
   proof: readonly string[]
   /** Lines of the gateway's log that must never be written. */
@@ -33,7 +35,7 @@ const WITHOUT_UPSTREAM: ReadonlySet<string> = new Set(['client_left', 'stopped',
 
 /** Everything that must not be, in words. */
 export function violations(evidence: Evidence): string[] {
-  const { answered, seen, left, proof, alarms, exitCodes } = evidence
+  const { answered, seen, left, forgotten, proof, alarms, exitCodes } = evidence
   const rows = Map.groupBy(evidence.rows, ({ userAgent }) => userAgent ?? '')
   const byName = new Map(answered.map((answer) => [answer.name, answer]))
   const seenByName = new Map(seen.map((call) => [call.name, call]))
@@ -41,6 +43,7 @@ export function violations(evidence: Evidence): string[] {
     ...Object.entries(left)
       .filter(([, count]) => count > 0)
       .map(([what, count]) => `in the end ${count} ${what}`),
+    ...forgotten,
     ...proof.map((problem) => `usage verify: ${problem}`),
     ...alarms.map((line) => `the log says: ${line}`),
     ...exitCodes.filter((code) => code !== 0).map((code) => `told to stop, it ended with ${code}`),

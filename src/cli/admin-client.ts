@@ -8,8 +8,22 @@ const TIMEOUT_MS = 5000
 
 /** Asks the running daemon over its admin socket. Throws `unavailable` if none answers there. */
 export function askDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string): Promise<T> {
+  return ask(config, 'GET', path, undefined)
+}
+
+/** Tells the running daemon to do something, and resolves with what it says to that. Throws as `askDaemon` does. */
+export function tellDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string, body: object): Promise<T> {
+  return ask(config, 'POST', path, JSON.stringify(body))
+}
+
+function ask<T>(
+  config: Pick<Config, 'adminSocket'>,
+  method: string,
+  path: string,
+  asked: string | undefined,
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath: config.adminSocket, path, timeout: TIMEOUT_MS }, async (res) => {
+    const asking = request({ socketPath: config.adminSocket, method, path, timeout: TIMEOUT_MS }, async (res) => {
       try {
         const body = await text(res)
         if (res.statusCode !== 200) throw new Error(`it answers ${res.statusCode}`)
@@ -22,7 +36,7 @@ export function askDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string):
     asking.on('error', (error: NodeJS.ErrnoException) =>
       reject(noDaemon(config.adminSocket, REASONS[error.code ?? ''] ?? error.message, error.code === 'EACCES')),
     )
-    asking.end()
+    asking.end(asked)
   })
 }
 

@@ -55,6 +55,11 @@ const NOUNS: Record<string, Noun> = {
   usage: { group: 'Look:', summary: 'calls, tokens and money', load: () => import('./commands/usage.ts') },
   status: { group: 'Look:', summary: 'health of the running gateway', load: () => import('./commands/status.ts') },
   slot: { group: 'Look:', summary: 'who holds which place, and who waits', load: () => import('./commands/slot.ts') },
+  session: {
+    group: 'Look:',
+    summary: 'which account a conversation is bound to',
+    load: () => import('./commands/session.ts'),
+  },
   doctor: {
     group: 'Look:',
     summary: 'check everything, with a remedy for each finding',

@@ -8,8 +8,8 @@ export type ProtocolName = (typeof PROTOCOLS)[number]
  * How a call ended, as its usage row says it.
  * complete: the protocol's own end · client_left: the client closed first · upstream_cut: the answer stopped short ·
  * upstream_error: an error event inside the answer · timed_out: a deadline passed · rejected: the upstream refused the
- * request itself · failed: no account could answer · stopped: the daemon was told to stop and the grace ran out ·
- * interrupted: the process died; found at the next start.
+ * request itself · failed: no account could answer · stopped: the daemon was told to stop and the grace ran out, or its
+ * operator ended the call (then its error is `released`) · interrupted: the process died; found at the next start.
  */
 export const OUTCOMES = [
   'complete',

@@ -8,9 +8,11 @@ import type { Call } from './call.ts'
 import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
-import { clientLeft, shuttingDown } from './ends.ts'
+import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { multiplierOf } from './record.ts'
+import type { EndReason } from './running-calls.ts'
+import { sessionKeyOf } from './session-key.ts'
 
 /** What a caller may spend can change again between being learnt and being asked for; more often than this is no chance. */
 const LOOKS_MAX = 3
@@ -72,7 +74,7 @@ async function waitInLine(
   isUntried: (serving: ServingAccount) => boolean,
 ): Promise<Admission | Refused | null> {
   const giveUp = new AbortController()
-  const waiting = { stop: () => giveUp.abort(shuttingDown()) }
+  const waiting = { callId: call.id, stop: (reason: EndReason) => giveUp.abort(endedBy(reason)) }
   const lookAgain = async () => {
     const ranked = candidatesFor(gateway, call).filter(isUntried)
     if (ranked.length > 0) await gateway.live.rerank(ticket, ranked.map(asCandidate))
@@ -122,7 +124,7 @@ function sessionOf(gateway: Gateway, call: Call, ranked: ServingAccount[]): Admi
   const conversation = ranked.length > 1 ? call.facts.conversation() : null
   if (conversation === null) return null
   const { bindingTtlMs, stickyWaitMs, stickyLine } = gateway.config.gateway
-  const key = `${call.caller.key.id} ${call.protocol.name} ${conversation}`
+  const key = sessionKeyOf({ keyId: call.caller.key.id, protocol: call.protocol.name, conversation })
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
 }
 

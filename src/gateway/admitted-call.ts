@@ -44,6 +44,10 @@ export class AdmittedCall implements RunningCall {
     gateway.running.add(this)
   }
 
+  get callId(): string {
+    return this.call.id
+  }
+
   get admittedMs(): number {
     return this.#story.admittedMs
   }

@@ -7,6 +7,7 @@ import { AnswerReader } from './answer-reader.ts'
 import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
+import type { EndReason } from './running-calls.ts'
 
 /** Of an error body, to be classified and perhaps relayed. */
 const ERROR_BYTES_MAX = 1024 * 1024
@@ -30,7 +31,7 @@ export interface GoodAnswer {
 export type AttemptResult = { answer: GoodAnswer } | { fault: UpstreamFault; used: Usage | null }
 
 /** Why an attempt or a relay was stopped from outside. */
-export type StopReason = 'client_left' | 'stopped'
+export type StopReason = 'client_left' | EndReason
 
 export interface AttemptLimits {
   /** Unix ms by which a stream's head and first content must be there, or a whole JSON answer. */
@@ -227,6 +228,8 @@ class Try {
         return { ...upstreamFault('client_left', 'the client closed its connection'), blame: 'client', rest: null }
       case 'stopped':
         return { ...upstreamFault('stopped', 'the gateway is shutting down'), blame: 'client', rest: null }
+      case 'released':
+        return { ...upstreamFault('released', "the gateway's operator ended the call"), blame: 'client', rest: null }
       case 'timed_out': {
         const { stream } = this.#call.facts
         const message = stream ? 'the upstream did not begin to answer in time' : 'the upstream did not answer in time'

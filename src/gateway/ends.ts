@@ -3,7 +3,7 @@ import { codeOfStatus, type ErrorRule, GatewayError, isGatewayError, saysOneOf }
 import type { UpstreamFault } from '../domain/fault.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import { passedHeaders } from './answer-headers.ts'
-import type { GoodAnswer } from './attempt.ts'
+import type { GoodAnswer, StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import { candidatesFor, nobodyCan } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
@@ -19,7 +19,7 @@ export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, clie
   const requestId = head.headers[serving.provider.requestIdHeader]
   return {
     outcome: relayed.outcome,
-    error: relayed.outcome === 'complete' ? null : relayed.outcome,
+    error: relayed.outcome === 'complete' ? null : (relayed.endedBy ?? relayed.outcome),
     usage: reading.usage,
     estimated: relayed.estimated,
     reportedModel: reading.reportedModel,
@@ -34,7 +34,10 @@ export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, clie
 export function endOfFailure(error: unknown, client: ClientAnswer, running: AdmittedCall): CallEnd {
   const status = client.statusWith(error)
   if (client.left) return { ...noAnswer('client_left', 'client_left', status), ...reportedUsage(running) }
-  if (running.stopReason === 'stopped') return { ...noAnswer('stopped', 'stopped', status), ...reportedUsage(running) }
+  const { stopReason } = running
+  if (stopReason === 'stopped' || stopReason === 'released') {
+    return { ...noAnswer('stopped', stopReason, status), ...reportedUsage(running) }
+  }
   if (error instanceof UpstreamRefusal) return noAnswer('rejected', `http_${error.status}`, status)
   const code = isGatewayError(error) ? error.code : 'internal'
   const outcome: Outcome = code === 'timed_out' ? 'timed_out' : 'failed'
@@ -59,6 +62,13 @@ export function countRefusal(gateway: Gateway, error: unknown, client: ClientAns
 /** To whoever is told that the daemon stops. */
 export function shuttingDown(): GatewayError {
   return new GatewayError('unavailable', 'the gateway is shutting down', { retryAfterMs: 2000 })
+}
+
+/** To whoever's call was ended from outside. */
+export function endedBy(reason: StopReason): GatewayError {
+  if (reason === 'stopped') return shuttingDown()
+  if (reason === 'client_left') return clientLeft()
+  return new GatewayError('unavailable', 'the operator of this gateway has ended this call', { shouldRetry: false })
 }
 
 /** To whoever is told that the store does not take or tell what a call needs. What it said itself is for the operator. */
@@ -120,6 +130,7 @@ function plainErrorFor(
   fault: UpstreamFault,
 ): GatewayError | UpstreamRefusal {
   if (fault.blame === 'request') return refusalOf(gateway, fault)
+  if (fault.reason === 'released') return endedBy('released')
   if (fault.blame === 'client') return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
   if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
   if (candidatesFor(gateway, call).length === 0) return nobodyCan(gateway, call)

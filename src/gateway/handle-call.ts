@@ -6,7 +6,7 @@ import type { AdmittedCall } from './admitted-call.ts'
 import { type AttemptResult, attempt, type GoodAnswer } from './attempt.ts'
 import { nobodyCan } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
-import { clientLeft, countRefusal, endOfFailure, endOfRelay, errorFor, shuttingDown } from './ends.ts'
+import { clientLeft, countRefusal, endedBy, endOfFailure, endOfRelay, errorFor } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
 import { Relay } from './relay.ts'
@@ -74,7 +74,7 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
   let spentMs = 0 // time in line between two attempts does not count
   for (;;) {
     if (client.left) throw clientLeft()
-    if (running.stopReason) throw shuttingDown()
+    if (running.stopReason) throw endedBy(running.stopReason)
     const { call, serving } = running
     const model = call.facts.requestedModel
     tried.add(serving.account.id)

@@ -8,8 +8,9 @@ import type { AnswerReader } from './answer-reader.ts'
 import { type GoodAnswer, type StopReason, upstreamFault } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { AnswerHead, ClientAnswer } from './client-answer.ts'
-import { shuttingDown } from './ends.ts'
+import { endedBy } from './ends.ts'
 import type { Gateway } from './gateway.ts'
+import type { EndReason } from './running-calls.ts'
 
 /** How long an upstream may keep its connection open after its terminal event before it is cut off. */
 const TRAILING_MS = 1000
@@ -29,6 +30,8 @@ export interface Relayed {
   error: GatewayError | null
   /** What the upstream is to blame for; null for nothing. */
   fault: UpstreamFault | null
+  /** Why it was ended from outside, if it was. */
+  endedBy: EndReason | null
   /** Output was counted from text. */
   estimated: boolean
   firstTokenMs: number | null
@@ -39,6 +42,7 @@ interface EarlyEnd {
   outcome: 'upstream_cut' | 'timed_out' | 'stopped'
   error: GatewayError
   fault: UpstreamFault | null
+  endedBy: EndReason | null
 }
 
 /**
@@ -84,8 +88,9 @@ export class Relay implements AnswerSink, Disposable {
 
   /** Ends the relay from outside: the client left, or the daemon must stop. */
   stop(reason: StopReason): void {
-    if (reason === 'stopped') this.#cut({ outcome: 'stopped', error: shuttingDown(), fault: null })
-    else {
+    if (reason !== 'client_left') {
+      this.#cut({ outcome: 'stopped', error: endedBy(reason), fault: null, endedBy: reason })
+    } else {
       this.#settle('client_left')
       this.#answer.exchange.cancel(reason)
     }
@@ -191,13 +196,18 @@ export class Relay implements AnswerSink, Disposable {
     } else this.#cut(upstreamCut('cut_off', 'the upstream ended its answer before it was complete'))
   }
 
-  #cut({ outcome, error, fault }: EarlyEnd): void {
+  #cut(end: EarlyEnd): void {
     if (this.#settled) return
-    this.#settle(outcome, error, fault)
-    this.#answer.exchange.cancel(outcome)
+    this.#settle(end.outcome, end.error, end.fault, end.endedBy)
+    this.#answer.exchange.cancel(end.outcome)
   }
 
-  #settle(outcome: Outcome, error: GatewayError | null = null, fault: UpstreamFault | null = null): void {
+  #settle(
+    outcome: Outcome,
+    error: GatewayError | null = null,
+    fault: UpstreamFault | null = null,
+    endedBy: EndReason | null = null,
+  ): void {
     if (this.#settled) return
     this.#settled = true
     const { reader } = this.#answer
@@ -207,6 +217,7 @@ export class Relay implements AnswerSink, Disposable {
       reader,
       error,
       fault,
+      endedBy: left ? null : endedBy,
       // Whoever left got less than the upstream was asked for; of the others, what the upstream reported is the truth.
       estimated: left && this.#estimateOutput(),
       firstTokenMs: this.#firstTokenMs,
@@ -246,11 +257,13 @@ function upstreamCut(reason: string, message: string): EarlyEnd {
     outcome: 'upstream_cut',
     error: new GatewayError('unavailable', message, { retryAfterMs: 1000 }),
     fault: upstreamFault(reason, message),
+    endedBy: null,
   }
 }
 
 function timedOut(message: string, fault: UpstreamFault | null): EarlyEnd {
-  return { outcome: 'timed_out', error: new GatewayError('timed_out', message, { retryAfterMs: 1000 }), fault }
+  const error = new GatewayError('timed_out', message, { retryAfterMs: 1000 })
+  return { outcome: 'timed_out', error, fault, endedBy: null }
 }
 
 function joined(buffers: Buffer[]): Buffer {

@@ -4,9 +4,14 @@ import { HeldBodies } from './held-bodies.ts'
 /** A call that runs longer than this leaves a trace in the start journal, in ms. */
 const JOURNAL_AFTER_MS = 1000
 
+/** Why somebody other than the client wants a call to end: the daemon has to, or its operator wants its place. */
+export type EndReason = 'stopped' | 'released'
+
 /** Something that must end when the daemon has to. */
 export interface Stoppable {
-  stop(): void
+  /** Of what holds a place that its operator may want: a slot, or one in line. */
+  readonly callId?: string
+  stop(reason: EndReason): void
 }
 
 /** An admitted call. */
@@ -43,7 +48,7 @@ export class RunningCalls {
   /** A request that holds no admission now: its body is on the way, or it stands in line, or it needs none. */
   addWaiting(call: Stoppable): void {
     this.#waiting.add(call)
-    if (this.#stopping) call.stop()
+    if (this.#stopping) call.stop('stopped')
   }
 
   deleteWaiting(call: Stoppable): void {
@@ -53,7 +58,7 @@ export class RunningCalls {
   add(call: RunningCall): void {
     this.#admitted.add(call)
     this.#unjournaled.add(call)
-    if (this.#stopping) call.stop()
+    if (this.#stopping) call.stop('stopped')
   }
 
   delete(call: RunningCall): void {
@@ -64,7 +69,15 @@ export class RunningCalls {
   /** Ends all of them, each with its protocol's error, and whatever still comes. */
   stopAll(): void {
     this.#stopping = true
-    for (const call of [...this.#waiting, ...this.#admitted]) call.stop()
+    for (const call of [...this.#waiting, ...this.#admitted]) call.stop('stopped')
+  }
+
+  /** Ends the call that runs or stands in line under this id, as its operator wants. Returns false if there is none. */
+  release(callId: string): boolean {
+    // One that moves to another account does both.
+    const calls = [...this.#waiting, ...this.#admitted].filter((call) => call.callId === callId)
+    for (const call of calls) call.stop('released')
+    return calls.length > 0
   }
 
   /** In order of admission, so it stops at the first that is young. */

@@ -31,6 +31,13 @@ export class Bindings {
     }
   }
 
+  /** Returns how many there were. */
+  unbind(isMeant: (sessionKey: string, accountId: string) => boolean): number {
+    const meant = this.all().filter(({ sessionKey, accountId }) => isMeant(sessionKey, accountId))
+    for (const { sessionKey } of meant) this.#bindings.delete(sessionKey)
+    return meant.length
+  }
+
   all(): BindingView[] {
     const now = this.#now()
     return Array.from(this.#bindings, ([sessionKey, binding]) => ({ sessionKey, ...binding })).filter(

@@ -38,6 +38,11 @@ export interface LiveState extends AsyncDisposable {
   admissions(): Promise<AdmissionView[]>
   tickets(): Promise<TicketView[]>
   bindings(): Promise<BindingView[]>
+  /**
+   * Takes bindings back: their sessions choose an account anew, those in line at once, and calls that run do not bind
+   * them again. Returns how many there were.
+   */
+  unbind(which: WhichBindings): Promise<number>
   /** Runs `work` if nobody else holds the lock, else returns null at once. The lock falls after `ttlMs`, as its holder may hang or be dead. */
   withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null>
 }
@@ -144,6 +149,8 @@ export interface TicketView {
   /** How often a later call of the same user was served first. */
   passes: number
 }
+
+export type WhichBindings = 'all' | { sessionKey: string } | { accountId: string }
 
 export interface BindingView {
   sessionKey: string

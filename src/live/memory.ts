@@ -26,6 +26,7 @@ import type {
   Ticket,
   TicketView,
   UnknownStanding,
+  WhichBindings,
 } from './live-state.ts'
 import { MinuteCounter } from './minute-counter.ts'
 import { Slots } from './slots.ts'
@@ -180,6 +181,18 @@ export class MemoryLiveState implements LiveState {
     return this.#bindings.all()
   }
 
+  async unbind(which: WhichBindings): Promise<number> {
+    const isMeant = (sessionKey: string, accountId: string) =>
+      which === 'all' || ('accountId' in which ? which.accountId === accountId : which.sessionKey === sessionKey)
+    const count = this.#bindings.unbind(isMeant)
+    for (const running of this.#running.values()) {
+      const { session } = running.request
+      if (session && isMeant(session.key, running.accountId)) running.bound = false
+    }
+    this.#serveLines(Array.from(this.#line.users(), ({ userId }) => userId)) // who waited for its own account only
+    return count
+  }
+
   async withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null> {
     const held = this.#locks.get(name)
     if (held && held.untilMs > this.#now()) return null
@@ -217,14 +230,16 @@ export class MemoryLiveState implements LiveState {
     return this.#serveOrQueue(call)
   }
 
-  /**
-   * Serves the line until nobody fits, after a slot of the user and perhaps one of an account came free: of each user the
-   * oldest ticket that fits, and among users the one whose turn it is.
-   */
+  /** Serves the line after a slot of the user and perhaps one of an account came free. */
   #serveLine(userId: string, accountId: string | null): void {
+    this.#serveLines([userId], accountId)
+  }
+
+  /** Serves the line until nobody fits: of each user the oldest ticket that fits, and among users the one whose turn it is. */
+  #serveLines(userIds: string[], accountId: string | null = null): void {
     if (this.#line.isEmpty) return
     let freeAccountId = accountId !== null && this.#line.isWanted(accountId) ? accountId : null
-    const users = new Set([userId])
+    const users = new Set(userIds)
     for (;;) {
       const next = this.#nextInLine(users, freeAccountId)
       if (!next) return

@@ -1,5 +1,5 @@
 import { rmSync, statSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { dirname } from 'node:path'
 import type { VendorWindow } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
@@ -7,6 +7,7 @@ import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { privateFolder } from '../lib/private-folder.ts'
+import type { WhichBindings } from '../live/live-state.ts'
 import type { Spilled } from '../store/store.ts'
 
 /** What `status` shows of a running daemon. */
@@ -37,8 +38,21 @@ export interface DaemonStatus {
   counters: Record<string, number>
 }
 
+/** Asks the daemon to end a call. It answers whether there was one. */
+export interface ReleaseSlot {
+  callId: string
+  /** Who wants it, for the log. */
+  by: string
+}
+
+/** Asks the daemon to forget which account conversations are bound to. It answers how many were. */
+export interface ClearSessions {
+  which: WhichBindings
+  by: string
+}
+
 /**
- * What lives in the daemon's memory, for commands to ask: HTTP over a unix socket that only its owner can open (0600).
+ * What lives in the daemon's memory, for commands to ask and to change: HTTP over a unix socket that only its owner can open (0600).
  * A file left over from a killed process is removed; the data directory's lock tells that nobody uses it.
  */
 export class AdminSocket implements AsyncDisposable {
@@ -47,20 +61,33 @@ export class AdminSocket implements AsyncDisposable {
 
   constructor(gateway: Gateway, facts: Pick<DaemonStatus, 'version' | 'startedAtMs' | 'listening'>, path: string) {
     this.#path = path
-    const answers: Record<string, () => Promise<unknown>> = {
-      '/status': () => statusOf(gateway, facts),
-      '/slots': async () => ({ admissions: await gateway.live.admissions(), tickets: await gateway.live.tickets() }),
+    const { live, running, log } = gateway
+    const answers: Record<string, (asked: unknown) => Promise<unknown>> = {
+      'GET /status': () => statusOf(gateway, facts),
+      'GET /slots': async () => ({ admissions: await live.admissions(), tickets: await live.tickets() }),
+      'GET /sessions': () => live.bindings(),
+      'POST /slots/release': async (asked) => {
+        const { callId, by } = asked as ReleaseSlot
+        const released = running.release(callId)
+        if (released) log.warn({ callId, by }, 'an operator has ended a call')
+        return { released }
+      },
+      'POST /sessions/clear': async (asked) => {
+        const { which, by } = asked as ClearSessions
+        const cleared = await live.unbind(which)
+        log.info({ which, cleared, by }, 'an operator has cleared sessions')
+        return { cleared }
+      },
     }
-    this.#server = createServer((req, res) => {
+    this.#server = createServer(async (req, res) => {
       const send = (status: number, body: unknown) =>
         res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-      const answer = req.method === 'GET' ? answers[req.url ?? ''] : undefined
-      if (!answer) send(404, { error: 'no such path' })
-      else {
-        answer().then(
-          (body) => send(200, body),
-          (error: Error) => send(500, { error: error.message }),
-        )
+      const answer = answers[`${req.method} ${req.url}`]
+      if (!answer) return send(404, { error: 'no such path' })
+      try {
+        send(200, await answer(req.method === 'POST' ? await askedOf(req) : undefined))
+      } catch (error) {
+        send(500, { error: (error as Error).message })
       }
     })
   }
@@ -83,6 +110,18 @@ export class AdminSocket implements AsyncDisposable {
     await new Promise((resolve) => this.#server.close(resolve))
     rmSync(this.#path, { force: true })
   }
+}
+
+/** Characters; what a command asks is a line. */
+const ASKED_MAX = 64 * 1024
+
+async function askedOf(req: IncomingMessage): Promise<unknown> {
+  let text = ''
+  for await (const piece of req.setEncoding('utf8')) {
+    text += piece
+    if (text.length > ASKED_MAX) throw new Error('this is more than a command asks')
+  }
+  return JSON.parse(text)
 }
 
 /**

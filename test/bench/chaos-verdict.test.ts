@@ -74,7 +74,7 @@ function evidence(
       ...{ id: 'call_1', outcome: 'complete' as const, userAgent: 'a', attempts: [], usage: { ...NO_USAGE, ...SEEN } },
       ...row,
     })),
-    ...{ left: { 'slots are held': 0 }, proof: [], alarms: [], exitCodes: [0] },
+    ...{ left: { 'slots are held': 0 }, forgotten: [], proof: [], alarms: [], exitCodes: [0] },
     ...others,
   }
 }
@@ -96,6 +96,7 @@ t.test('what must not be is found', async (t) => {
   t.equal(found({ ...ended, isStream: false }, [{ outcome: 'upstream_cut' }], { kinds: ['long, reset'] }), '')
 
   t.match(found({}, [{}], { left: { 'slots are held': 2 } }), 'in the end 2 slots are held')
+  t.match(found({}, [{}], { forgotten: ['call_1 holds a place'] }), 'call_1 holds a place')
   t.match(found({}, [{}], { proof: ['it differs'] }), 'usage verify: it differs')
   t.match(found({}, [{}], { alarms: ['a bug'] }), 'the log says: a bug')
   t.match(found({}, [{}], { exitCodes: [0, 1] }), 'it ended with 1')

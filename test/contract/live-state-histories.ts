@@ -30,6 +30,7 @@ type Step =
   | { kind: 'move'; which: number; accounts: number[] }
   | { kind: 'abort'; which: number }
   | { kind: 'rerank'; which: number; accounts: number[] }
+  | { kind: 'unbind'; which: number }
   | { kind: 'pass'; ms: number }
 
 const USERS = 3
@@ -55,7 +56,8 @@ const limits: fc.Arbitrary<Limits> = fc.record({
   balanceNanoUsd: fc.integer({ min: 0, max: 300 }),
 })
 const which = fc.nat(50)
-const steps = (admit: Weighted, settle: Weighted, passMs: fc.Arbitrary<number>) => {
+const unbind = fc.record({ kind: fc.constant('unbind' as const), which })
+const steps = (admit: Weighted, settle: Weighted, passMs: fc.Arbitrary<number>, ...others: Weighted[]) => {
   const move = fc.record({ kind: fc.constant('move' as const), which, accounts: someAccounts })
   const abort = fc.record({ kind: fc.constant('abort' as const), which })
   const rerank = fc.record({ kind: fc.constant('rerank' as const), which, accounts: someAccounts })
@@ -66,6 +68,7 @@ const steps = (admit: Weighted, settle: Weighted, passMs: fc.Arbitrary<number>) 
     { weight: 2, arbitrary: move },
     { weight: 1, arbitrary: abort },
     { weight: 1, arbitrary: rerank },
+    ...others,
     { weight: 3, arbitrary: pass },
   )
   return fc.array(step, { minLength: 30, maxLength: 120, size: 'max' })
@@ -92,6 +95,7 @@ const mixed = fc.tuple(
     { weight: 8, arbitrary: admitting({ user: fc.nat(USERS - 1), key: fc.nat(1), accounts: someAccounts }) },
     { weight: 5, arbitrary: settling(which) },
     tensOfMs(80),
+    { weight: 1, arbitrary: unbind },
   ),
 )
 /** One user's calls, most of which end at once, while A is busy for long: tickets are passed again and again. */
@@ -156,6 +160,12 @@ class History {
     } else if (step.kind === 'settle') {
       const admission = pick([...this.#admissions.values()], step.which)
       if (admission) await this.#settle(admission, step)
+    } else if (step.kind === 'unbind') {
+      const binding = pick([...(await live.bindings())], step.which)
+      if (binding) {
+        await live.unbind({ sessionKey: binding.sessionKey })
+        this.#model.unbind(binding.sessionKey)
+      }
     } else if (step.kind === 'move') {
       const idle = [...this.#admissions.values()].filter(({ callId }) => !this.#waiting.has(callId))
       const admission = pick(idle, step.which)

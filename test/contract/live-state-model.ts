@@ -97,6 +97,12 @@ export class LiveStateModel {
     this.#serveLine()
   }
 
+  unbind(sessionKey: string): void {
+    this.bindings.delete(sessionKey)
+    for (const call of this.#calls) if (call.request.session?.key === sessionKey) call.bound = false
+    this.#serveLine()
+  }
+
   rerank(callId: string, candidates: RankedCandidate[]): void {
     const call = this.#find(callId)
     call.candidates = candidates

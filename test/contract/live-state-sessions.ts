@@ -180,4 +180,53 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
       [['A', 3_599_990]],
     )
   })
+
+  t.test('bindings are taken back: of one session, of an account, or all', async (t) => {
+    await using world = await openWorld(maker)
+    for (const [name, account] of [
+      ['a', 'A'],
+      ['b', 'A'],
+      ['c', 'B'],
+      ['d', 'B'],
+    ]) {
+      await world.end(await world.run({ session: session(name as string), candidates: accounts(account as string) }))
+    }
+    const left = async () => (await world.live.bindings()).map(({ sessionKey }) => sessionKey).join('')
+    t.equal(await world.live.unbind({ sessionKey: 'a' }), 1)
+    t.equal(await left(), 'bcd')
+    t.equal(await world.live.unbind({ sessionKey: 'a' }), 0)
+    t.equal(await world.live.unbind({ accountId: 'B' }), 2)
+    t.equal(await left(), 'b')
+    t.equal(await world.live.unbind('all'), 1)
+    t.equal(await left(), '')
+    t.match(await world.run({ session: session('a'), candidates: accounts('B A') }), { accountId: 'B', bound: true })
+    world.time.pass(3_600_000)
+    t.equal(await world.live.unbind('all'), 0, 'what has expired does not count')
+  })
+
+  t.test('a session whose binding is taken back waits for its account no longer', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const waiting = await world.wait({ session: session('s'), candidates: accounts('A:1 B') })
+    await world.live.unbind({ sessionKey: 'other' })
+    t.same(await world.inLine(), [waiting.ticket.callId])
+    await world.live.unbind({ accountId: 'A' })
+    t.match(await waiting.outcome, { accountId: 'B', bound: true })
+    t.same(await boundTo(world), ['B'])
+  })
+
+  t.test('a call that runs does not bind a session again whose binding was taken back', async (t) => {
+    await using world = await openWorld(maker)
+    const [cleared, kept] = [session('s'), session('t')]
+    const first = await world.run({ session: cleared, candidates: accounts('A') })
+    const second = await world.run({ session: kept, candidates: accounts('A') })
+    await world.live.unbind({ sessionKey: 's' })
+    await world.end(first, { confirmsBinding: true })
+    await world.end(second, { confirmsBinding: true })
+    t.same(
+      (await world.live.bindings()).map(({ sessionKey }) => sessionKey),
+      ['t'],
+    )
+  })
 }

@@ -11,6 +11,7 @@ function ask(
   gw: TestGateway,
   path: string,
   method = 'GET',
+  asked?: string,
 ): Promise<{ status: number; body: Record<string, unknown> }> {
   const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof ask>>>()
   request({ socketPath: gw.site.config.adminSocket, path, method, agent: false }, async (answer) => {
@@ -19,7 +20,7 @@ function ask(
     resolve({ status: answer.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) })
   })
     .on('error', reject)
-    .end()
+    .end(asked)
   return promise
 }
 
@@ -83,6 +84,8 @@ t.test('a question that cannot be answered is 500, and the daemon lives', async 
   }
   t.match(await ask(gw, '/status'), { status: 500, body: { error: 'live state is gone' } })
   gw.gateway.live.tickets = tickets
+  t.match(await ask(gw, '/slots/release', 'POST', 'no JSON'), { status: 500 })
+  t.match(await ask(gw, '/slots/release', 'POST', 'x'.repeat(100_000)), { status: 500, body: { error: /more than/ } })
   t.match(await ask(gw, '/status'), { status: 200 })
 })
 

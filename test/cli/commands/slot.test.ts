@@ -98,3 +98,115 @@ t.test('a moving call holds no account, and the table says so', async (t) => {
   t.same(moves?.slice(3), ['0ms', '-'], 'and a clock that is behind makes no negative time')
   t.same([gone?.[1], gone?.[4]], ['usr_gone', 'acc_gone'], 'what was removed keeps its id')
 })
+
+/** The error that a client is told, as a body or as an event. */
+const errorOf = ({ text }: { text: string }) => JSON.parse(/\{"type":"error".*\}/.exec(text)?.[0] ?? '{}').error
+const ENDED = 'the operator of this gateway has ended this call'
+
+t.test('release ends a call wherever it is; its client is told so, its row says so, its place goes on', async (t) => {
+  const hang = { headDelayMs: 'forever' } as const
+  const part = { text: ['one '], breaks: { after: 4, how: 'silence' as const }, usage: { input: 40, output: 99 } }
+  const gw = await startGateway(t, {
+    setUp: async (site) => ({
+      asks: await site.scene({ user: { concurrency: 1 }, accounts: [{ scripts: [hang] }] }),
+      streams: await site.scene({ accounts: [{ scripts: [part] }] }),
+      moves: await site.scene({ accounts: [{ scripts: [{ status: 500 }] }, { concurrency: 1, scripts: [hang] }] }),
+      left: await site.scene({ group: { whenClientLeaves: 'read_on' }, accounts: [{ scripts: [part] }] }),
+    }),
+  })
+  const subgate = commandsFor(gw)
+  const { live, store } = gw.gateway
+  const { asks, streams, moves, left } = gw.scenes
+  const about = (content: string) => messageRequest(false, { messages: [{ role: 'user', content }] })
+  const open = async (key: string, body: object, arrived: () => Promise<boolean>) => {
+    const call = gw.open({ key, body })
+    await until('the call to take its place', arrived)
+    return call
+  }
+  const has = async (running: number, waiting: number) =>
+    (await live.admissions()).length === running && (await live.tickets()).length === waiting
+  const calls = {
+    asks: await open(asks.key, about('a'), () => has(1, 0)),
+    waits: await open(asks.key, about('b'), () => has(1, 1)),
+    next: await open(asks.key, about('c'), () => has(1, 2)),
+    streams: await open(streams.key, messageRequest(true), () => has(2, 2)),
+  }
+  await calls.streams.has('"one "')
+  const [asking, streaming] = (await live.admissions()).map(({ callId }) => callId)
+  const [waiting] = (await live.tickets()).map(({ callId }) => callId)
+
+  const released = await subgate('slot', 'release', waiting ?? '')
+  t.match(released, { code: 0, stdout: `${waiting}\n`, stderr: /^Ended: its client is told so/ })
+  const refusal = await calls.waits.over
+  t.match(refusal, { status: 503, headers: { 'x-should-retry': 'false' } })
+  t.match(errorOf(refusal), { message: ENDED })
+  await t.rejects(store.usage.show(waiting ?? ''), { code: 'not_found' }, 'it was never admitted')
+
+  const json = await subgate('slot', 'release', (asking ?? '').slice(0, -3), '--json')
+  t.same([json.code, json.json()], [0, { callId: asking, released: true }], 'a unique beginning will do')
+  const ended = await calls.asks.over
+  t.match(ended, { status: 503, headers: { 'x-should-retry': 'false' } })
+  t.match(errorOf(ended), { message: ENDED })
+  t.match(await calls.next.over, { status: 200 }, 'its slot goes to the next')
+
+  t.equal((await subgate('slot', 'release', streaming ?? '')).code, 0)
+  const streamed = await calls.streams.over
+  t.match(streamed, { status: 200, ended: 'whole', text: /"one "[\s\S]*event: error\n/ })
+  t.match(errorOf(streamed), { message: ENDED })
+  t.match(await store.usage.show(streaming ?? ''), { outcome: 'stopped', error: 'released', status: 200 })
+  t.match(
+    (await store.usage.show(streaming ?? '')).usage,
+    { inputTokens: 40, outputTokens: 1 },
+    'what it used is charged',
+  )
+  t.match(await store.usage.show(asking ?? ''), { outcome: 'stopped', error: 'released', status: 503 })
+  t.match((await subgate('usage', 'show', asking ?? '')).stdout, /stopped \(released\), HTTP 503/)
+
+  const holds = await open(moves.key, about('d'), () => has(1, 0))
+  await until(
+    'its second account to be asked',
+    async () => (await live.admissions())[0]?.accountId === moves.accounts[1]?.id,
+  )
+  const first = gw.gateway.directory.account(moves.accounts[0]?.id ?? '')
+  gw.site.script(first?.credentials().apiKey ?? '', { status: 500 })
+  const moving = await open(moves.key, about('e'), () => has(2, 1))
+  const [both] = (await live.tickets()).map(({ callId }) => callId)
+  t.equal((await subgate('slot', 'release', both ?? '')).code, 0)
+  t.match(errorOf(await moving.over), { message: ENDED })
+  await until('its slot to be free', () => has(1, 0))
+  t.match(await store.usage.show(both ?? ''), { outcome: 'stopped', error: 'released', attempts: [{ status: 500 }] })
+  holds.leave()
+
+  const gone = await open(left.key, messageRequest(true), async () => gw.upstream.running === 2 || has(1, 0))
+  await gone.has('"one "')
+  gone.leave()
+  const [readOn] = (await live.admissions()).filter(({ userId }) => userId === left.user.id)
+  t.equal((await subgate('slot', 'release', readOn?.callId ?? '')).code, 0, 'nobody listens, but it holds its slot')
+  await gw.settled()
+  t.match(await store.usage.show(readOn?.callId ?? ''), { outcome: 'client_left', error: 'client_left' })
+  t.same((await store.usage.verify()).problems, [])
+  t.ok(gw.log.some(({ msg, callId, by }) => msg === 'an operator has ended a call' && callId === asking && by))
+})
+
+t.test('what cannot be released: nobody, several, and a call that has just ended', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: (site) => site.scene({ accounts: [{ scripts: [{ headDelayMs: 'forever' }, { headDelayMs: 'forever' }] }] }),
+  })
+  const subgate = commandsFor(gw)
+  const calls = [1, 2].map(() => gw.open({ key: gw.scenes.key, body: messageRequest(false) }))
+  await until('two calls to run', async () => (await gw.gateway.live.admissions()).length === 2)
+  const remedy = /^subgate slot list shows those that do\.$/m
+  for (const ref of ['call_zz', 'call_', 'c', '']) {
+    t.match(await subgate('slot', 'release', ref), { code: 1, stdout: '', stderr: remedy }, ref)
+  }
+  t.match((await subgate('slot', 'release', 'call_zz')).stderr, "error: no call runs or waits under 'call_zz'\n")
+  const several = await subgate('slot', 'release', 'call_01')
+  t.match(several, { code: 1, stderr: "error: 'call_01' fits several calls: give more of the id\n" })
+  t.match(await subgate('slot', 'release'), { code: 2 })
+
+  const [one] = await gw.gateway.live.admissions()
+  gw.gateway.running.release = () => false
+  t.match(await subgate('slot', 'release', one?.callId ?? ''), { code: 1, stderr: /has just ended/ })
+  for (const call of calls) call.leave()
+  await gw.settled()
+})

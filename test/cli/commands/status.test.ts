@@ -16,6 +16,16 @@ function commandsFor({ site }: TestGateway): (...argv: string[]) => Promise<CliR
   return (...argv) => cli(...argv, '--utc', '--data-dir', site.config.dataDir)
 }
 
+/** All that asks the daemon. */
+const ASKING = [
+  ['status'],
+  ['slot', 'list'],
+  ['slot', 'release', 'call_1'],
+  ['session', 'list'],
+  ['session', 'clear', 'a'],
+  ['session', 'clear', '--all'],
+]
+
 /** The value behind a name of `facts`. */
 const fact = ({ stdout }: CliResult, name: string) => new RegExp(`^${name} +(.+)$`, 'm').exec(stdout)?.[1]
 
@@ -143,7 +153,7 @@ t.test('nobody answers: exit code 3, a sentence and a remedy', async (t) => {
   const cli = await initializedCli()
   const socket = join(cli.dataDir, 'admin.sock')
   const remedy = /^Is it running\? subgate serve starts one; --data-dir says which one is meant\.$/m
-  for (const command of [['status'], ['slot', 'list']]) {
+  for (const command of ASKING) {
     for (const flags of [[], ['--json'], ['--quiet']]) {
       const result = await cli(...command, ...flags)
       t.match(result, { code: 3, stdout: '', stderr: remedy })
@@ -152,7 +162,7 @@ t.test('nobody answers: exit code 3, a sentence and a remedy', async (t) => {
   }
 
   await leaveSocket(t, socket)
-  for (const command of [['status'], ['slot', 'list']]) {
+  for (const command of ASKING) {
     const result = await cli(...command)
     t.match(result, { code: 3, stdout: '', stderr: remedy })
     t.match(result.stderr, 'the socket is left over from a process that is gone')
