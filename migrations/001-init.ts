@@ -137,6 +137,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('wait_ms', 'bigint', (c) => c.notNull())
     .addColumn('first_token_ms', 'bigint')
     .addColumn('duration_ms', 'bigint', (c) => c.notNull())
+    .addColumn('choice', 'text')
     .addColumn('attempts', 'text', (c) => c.notNull())
     .addColumn('upstream_request_id', 'text')
     .addColumn('client_ip', 'text', (c) => c.notNull())

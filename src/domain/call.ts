@@ -42,6 +42,27 @@ export interface Attempt {
   message: string | null
 }
 
+/** What named the conversation of a call: a signal of its client's, or what it began with. */
+export type SessionSource = 'x-claude-code-session-id' | 'x-session-affinity' | 'metadata.user_id' | 'first words'
+
+/** How a call came to the first account that it asked. */
+export interface Choice {
+  /** Accounts that could take it when it came, best first. */
+  candidates: string[]
+  /** Accounts of its group that could not, and why. */
+  others: { accountId: string; why: string }[]
+  /** It stood in line before it was admitted. */
+  waited: boolean
+  /** Null if its conversation has no name. */
+  session: {
+    /** The beginning of its name. */
+    conversation: string
+    source: SessionSource
+    /** kept: the call went to the conversation's own account · new: it bound it there · detour: its own was busy too long. */
+    binding: 'kept' | 'new' | 'detour'
+  } | null
+}
+
 /** Everything that is written about one admitted call, in one transaction with its debit. */
 export interface CallRecord {
   /** Sorts by time. */
@@ -84,6 +105,8 @@ export interface CallRecord {
   firstTokenMs: number | null
   /** From arrival to the end. */
   durationMs: number
+  /** Null where there was nothing to choose: its group has one account. */
+  choice: Choice | null
   attempts: Attempt[]
   upstreamRequestId: string | null
   clientIp: string

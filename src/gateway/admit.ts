@@ -2,9 +2,11 @@ import { GatewayError } from '../domain/errors.ts'
 import type { Refusal } from '../domain/limit.ts'
 import { formatUsd } from '../domain/money.ts'
 import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
+import type { Conversation } from '../protocols/protocol.ts'
 import { AdmittedCall } from './admitted-call.ts'
 import { learnStanding, quotaSpent, requireAllowedModel } from './allowance.ts'
 import type { Call } from './call.ts'
+import { candidatesOf, choiceOf } from './choice.ts'
 import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
@@ -27,7 +29,10 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   gateway.guard.check()
   requireAllowedModel(gateway, call)
   const ranked = requireCandidates(gateway, call)
-  const request = admitRequest(gateway, call, ranked)
+  // With one account there is nothing to keep a conversation at, and its name need not be worked out.
+  const conversation = ranked.length > 1 ? call.facts.conversation() : null
+  const candidates = candidatesOf(gateway, call, ranked)
+  const request = admitRequest(gateway, call, ranked, conversation)
   let answer = await gateway.live.admit(request)
   for (let looks = 0; answer.kind === 'unknown'; looks++) {
     if (looks === LOOKS_MAX) throw new GatewayError('unavailable', 'what this caller may spend could not be found out')
@@ -38,7 +43,8 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   if (!granted) throw nobodyCan(gateway, call)
   const admission = takenOrThrow(granted, call)
   try {
-    return new AdmittedCall(gateway, call, client, admission)
+    const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
+    return new AdmittedCall(gateway, call, client, admission, choice)
   } catch (error) {
     await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false })
     throw error
@@ -100,7 +106,12 @@ async function waitInLine(
   }
 }
 
-function admitRequest(gateway: Gateway, call: Call, ranked: ServingAccount[]): AdmitRequest {
+function admitRequest(
+  gateway: Gateway,
+  call: Call,
+  ranked: ServingAccount[],
+  conversation: Conversation | null,
+): AdmitRequest {
   const { key, user } = call.caller
   const limits = gateway.config.gateway
   return {
@@ -110,7 +121,7 @@ function admitRequest(gateway: Gateway, call: Call, ranked: ServingAccount[]): A
     userConcurrency: user.concurrency,
     keyConcurrency: key.concurrency,
     candidates: ranked.map(asCandidate),
-    session: sessionOf(gateway, call, ranked),
+    session: conversation && sessionOf(gateway, call, conversation),
     lineExtra: limits.lineExtra,
     deadlineMs: call.arrivedMs + limits.waitMs,
     needsBalance: gateway.config.runMode === 'saas' && multiplierOf(gateway, call) > 0,
@@ -119,12 +130,9 @@ function admitRequest(gateway: Gateway, call: Call, ranked: ServingAccount[]): A
   }
 }
 
-/** With one account there is nothing to keep a conversation at, and its signal need not be worked out. */
-function sessionOf(gateway: Gateway, call: Call, ranked: ServingAccount[]): AdmitRequest['session'] {
-  const conversation = ranked.length > 1 ? call.facts.conversation() : null
-  if (conversation === null) return null
+function sessionOf(gateway: Gateway, call: Call, { name }: Conversation): AdmitRequest['session'] {
   const { bindingTtlMs, stickyWaitMs, stickyLine } = gateway.config.gateway
-  const key = sessionKeyOf({ keyId: call.caller.key.id, protocol: call.protocol.name, conversation })
+  const key = sessionKeyOf({ keyId: call.caller.key.id, protocol: call.protocol.name, conversation: name })
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
 }
 

@@ -1,4 +1,4 @@
-import type { CallRecord } from '../domain/call.ts'
+import type { CallRecord, Choice } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import type { Usage } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
@@ -35,12 +35,13 @@ export class AdmittedCall implements RunningCall {
   #endReadingOn: (() => void) | null = null
 
   /** Throws `unavailable` if the account is gone. */
-  constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission) {
+  constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission, choice: Choice | null) {
     this.#gateway = gateway
     this.call = call
     this.#client = client
     this.#admission = admission
-    this.#story = { admittedMs: gateway.clock(), serving: servingOf(gateway, admission), attempts: [], lostNanoUsd: 0 }
+    const serving = servingOf(gateway, admission)
+    this.#story = { admittedMs: gateway.clock(), choice, serving, attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 

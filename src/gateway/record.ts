@@ -1,4 +1,4 @@
-import type { Attempt, CallRecord, Outcome } from '../domain/call.ts'
+import type { Attempt, CallRecord, Choice, Outcome } from '../domain/call.ts'
 import { NO_USAGE, type Usage } from '../domain/usage.ts'
 import { costOf } from '../pricing/cost.ts'
 import type { Call } from './call.ts'
@@ -39,6 +39,8 @@ export function noAnswer(outcome: Outcome, error: string, status: number): CallE
 export interface CallStory {
   /** Unix ms. */
   admittedMs: number
+  /** How it came to its first account; null if that was the only one. */
+  choice: Choice | null
   /** The account that answers, or the last one that was asked. */
   serving: ServingAccount
   attempts: Attempt[]
@@ -95,6 +97,7 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
     waitMs: story.admittedMs - call.arrivedMs,
     firstTokenMs: end.firstTokenMs,
     durationMs: gateway.clock() - call.arrivedMs,
+    choice: story.choice,
     attempts: story.attempts,
     upstreamRequestId: clipped(end.upstreamRequestId),
     clientIp: call.clientIp,

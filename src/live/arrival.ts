@@ -24,6 +24,7 @@ export interface RunningCall {
   /** Empty while it waits for another account. */
   accountId: string
   bound: boolean
+  own: boolean
   reservedNanoUsd: number
   readonly sinceMs: number
 }
@@ -98,8 +99,8 @@ export function accountNeed({ accountId, concurrency }: RankedCandidate): Need {
   return { kind: 'account', id: accountId, limit: concurrency }
 }
 
-export function admissionOf({ request, accountId, bound }: RunningCall): Admission {
-  return { kind: 'admission', callId: request.callId, accountId, bound }
+export function admissionOf({ request, accountId, bound, own }: RunningCall): Admission {
+  return { kind: 'admission', callId: request.callId, accountId, bound, own }
 }
 
 /** What never has a slot for the call; null if each may have one. */

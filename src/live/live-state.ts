@@ -81,8 +81,10 @@ export interface Admission {
   kind: 'admission'
   callId: string
   accountId: string
-  /** The account was the session's own. */
+  /** The call binds its session to the account, or keeps it there. */
   bound: boolean
+  /** The session was bound to the account before. */
+  own: boolean
 }
 
 /** A place in line: one number for all that the call needs, all or nothing. */

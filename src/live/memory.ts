@@ -284,12 +284,13 @@ export class MemoryLiveState implements LiveState {
       this.#slots.take('user', userId)
       this.#slots.take('key', keyId)
       this.#standings.reserve(userId, reservedNanoUsd)
-      running = { request, place, accountId, bound: false, reservedNanoUsd, sinceMs: this.#now() }
+      running = { request, place, accountId, bound: false, own: false, reservedNanoUsd, sinceMs: this.#now() }
       this.#running.set(request.callId, running)
     }
     running.accountId = accountId
     // A session is bound here, so that its second call lands beside a first that has not answered yet. A detour from an
     // account that is still a candidate leaves the binding as it is.
+    running.own = own?.accountId === accountId
     running.bound = session !== null && (own === null || own.accountId === accountId)
     if (session && running.bound) this.#bindings.bind(session.key, accountId, session.ttlMs)
     return admissionOf(running)

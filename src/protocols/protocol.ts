@@ -1,4 +1,4 @@
-import type { ProtocolName } from '../domain/call.ts'
+import type { ProtocolName, SessionSource } from '../domain/call.ts'
 import type { GatewayError } from '../domain/errors.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { SseEvent } from './sse.ts'
@@ -45,7 +45,12 @@ export interface CallFacts {
   stream: boolean
   maxOutputTokens: number | null
   /** What identifies the conversation: a signal of the client's, else derived from its first words. Costs some work, so only on demand. */
-  conversation(): string | null
+  conversation(): Conversation | null
+}
+
+export interface Conversation {
+  name: string
+  source: SessionSource
 }
 
 /** Reads usage from an answer's bytes as they pass and never changes them. */

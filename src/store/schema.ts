@@ -172,6 +172,7 @@ export interface UsageTable {
   wait_ms: number
   first_token_ms: number | null
   duration_ms: number
+  choice: string | null
   attempts: string
   upstream_request_id: string | null
   client_ip: string

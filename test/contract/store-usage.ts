@@ -56,6 +56,12 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       multiplierMicro: 2 ** 33,
       durationMs: big,
       firstTokenMs: big,
+      choice: {
+        candidates: [scene.accountId, 'acc_other'],
+        others: [{ accountId: 'acc_resting', why: 'rests (rate_limit) for 5 s' }],
+        waited: true,
+        session: { conversation: 'ünï', source: 'first words', binding: 'detour' },
+      },
       attempts: [attempt, { ...attempt, status: 529, message: null }],
       userAgent: 'ünï "quoted" 😀',
       estimated: true,
@@ -92,6 +98,12 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       upstreamRequestId: odd,
       clientIp: odd,
       userAgent: odd,
+      choice: {
+        candidates: [odd],
+        others: [{ accountId: odd, why: odd }],
+        waited: false,
+        session: { conversation: odd, source: 'metadata.user_id', binding: 'new' },
+      },
       attempts: [{ accountId: scene.accountId, startedMs: 0, endedMs: 1, status: 1, fault: odd, message: odd }],
     })
     t.equal(await store.usage.record(call, false), 'committed')

@@ -29,10 +29,16 @@ export interface Cli {
   dataDir: string
 }
 
+/** Removed together: a listener for each would be more than Node expects. */
+const homes: string[] = []
+process.once('exit', () => {
+  for (const home of homes) rmSync(home, { recursive: true, force: true })
+})
+
 /** A command line whose configuration, data and environment are nobody else's. */
 export function newCli(): Cli {
   const home = mkdtempSync(join(tmpdir(), 'subgate-test-home-'))
-  process.once('exit', () => rmSync(home, { recursive: true, force: true }))
+  homes.push(home)
   const withOptions =
     (options: CliOptions) =>
     async (...argv: string[]): Promise<CliResult> => {

@@ -270,6 +270,7 @@ export function callOf(scene: Scene, changes: Partial<CallRecord> = {}): CallRec
     waitMs,
     firstTokenMs: 300,
     durationMs: 1000,
+    choice: null,
     attempts: [{ accountId: scene.accountId, startedMs: 1, endedMs: 900, status: 200, fault: null, message: null }],
     upstreamRequestId: 'req_1',
     clientIp: '192.0.2.1',

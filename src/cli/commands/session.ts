@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { GatewayError } from '../../domain/errors.ts'
+import { SHOWN_CHARACTERS } from '../../gateway/choice.ts'
 import { partsOfSessionKey, type SessionParts } from '../../gateway/session-key.ts'
 import { formatDuration } from '../../lib/duration.ts'
 import type { BindingView, WhichBindings } from '../../live/live-state.ts'
@@ -9,9 +10,6 @@ import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { counted } from '../format.ts'
 import type { Fill } from '../program.ts'
-
-/** So much of a conversation's name is shown: enough to tell any two apart. */
-const SHOWN_CHARACTERS = 16
 
 export const fill: Fill = (session, act) => {
   session

@@ -1,13 +1,14 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import type { Attempt } from '../../domain/call.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
-import { formatMultiplier, formatUsd } from '../../domain/money.ts'
 import { USAGE_KINDS } from '../../domain/usage.ts'
 import { formatDuration } from '../../lib/duration.ts'
 import { names } from '../../operations/names.ts'
 import { eachRow } from '../../operations/pages.ts'
 import { REPORT_BY, type ReportBy, type ReportLine, usageReport } from '../../operations/usage-report.ts'
+import { builtInPrices } from '../../pricing/open.ts'
+import { priceList } from '../../pricing/price-list.ts'
 import type { Store, StoredCall, UsageFilter } from '../../store/store.ts'
+import { callStory } from '../call-story.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { counted, formatCount, printable, shortUsd } from '../format.ts'
@@ -224,81 +225,10 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
   const { out } = context
   const store = await context.store()
   const call = await findCall(store, ref)
+  const prices = priceList(builtInPrices(), await store.prices.list())
+  const price = prices.find(call.provider, call.upstreamModel, call.atMs)
   const name = await names(store)
-  const { usage } = call
-  const tokens = USAGE_KINDS.filter((kind) => usage[kind] > 0).map(
-    (kind) => [KIND_NAMES[kind], formatCount(usage[kind])] as const,
-  )
-  out.data(call, () =>
-    [
-      out.facts([
-        ['call', call.id],
-        ['user', name.user(call.userId)],
-        ['key', name.key(call.keyId)],
-        ['group', name.group(call.groupId)],
-        ['from', `${call.clientIp}${call.userAgent ? `, ${printable(call.userAgent)}` : ''}`],
-        [
-          'arrived',
-          `${out.time(call.atMs - call.waitMs)}${call.waitMs > 0 ? `, admitted ${formatDuration(call.waitMs)} later` : ''}`,
-        ],
-        ['ended', `${out.time(call.endedAtMs)}, after ${formatDuration(call.durationMs)}`],
-        ['first content', call.firstTokenMs === null ? 'none came' : `after ${formatDuration(call.firstTokenMs)}`],
-        ['asked for', `${printable(call.requestedModel)} by ${call.protocol}${call.stream ? ', as a stream' : ''}`],
-        ['sent as', `${printable(call.upstreamModel)} to ${name.account(call.accountId)} (${call.provider})`],
-        ['answered as', call.reportedModel && printable(call.reportedModel)],
-        [
-          'outcome',
-          `${call.outcome}${call.error ? ` (${printable(call.error)})` : ''}, HTTP ${call.status || 'none'}${call.stopReason ? `, stop reason ${printable(call.stopReason)}` : ''}`,
-        ],
-        ['upstream request', call.upstreamRequestId && printable(call.upstreamRequestId)],
-      ]),
-      `\n${out.style('bold', 'Attempts')}\n${attemptsTable(out, call.attempts, name.account)}`,
-      `\n${out.style('bold', 'Usage')}\n${
-        tokens.length === 0 ? 'None was reported.' : out.facts(tokens)
-      }${call.estimated ? '\nThe output is estimated: the client left before the upstream reported it.' : ''}`,
-      `\n${out.style('bold', 'Money')}\n${out.facts([
-        ['cost at list price', priceText(call)],
-        [
-          'charged',
-          call.payer === 'none'
-            ? 'nobody (simple mode)'
-            : `${formatUsd(call.chargedNanoUsd)} from the balance, × ${formatMultiplier(call.multiplierMicro)}`,
-        ],
-        ['failed attempts', call.lostNanoUsd > 0 ? `${formatUsd(call.lostNanoUsd)}, which the operator bears` : null],
-      ])}`,
-    ].join('\n'),
-  )
-}
-
-const KIND_NAMES: Record<(typeof USAGE_KINDS)[number], string> = {
-  inputTokens: 'input',
-  cacheWrite5mTokens: 'cache write, 5 minutes',
-  cacheWrite1hTokens: 'cache write, 1 hour',
-  cacheReadTokens: 'cache read',
-  outputTokens: 'output',
-  reasoningTokens: 'of it reasoning',
-  webSearchRequests: 'web searches',
-}
-
-function priceText(call: StoredCall): string {
-  if (call.priceState === 'unknown') return 'unknown: the model has no price'
-  return `${formatUsd(call.costNanoUsd)}${call.priceState === 'partly_unknown' ? ', without kinds that have no price' : ''}`
-}
-
-function attemptsTable(out: Context['out'], attempts: Attempt[], accountName: (id: string) => string): string {
-  if (attempts.length === 0) return 'No account was asked.'
-  return out.table(attempts, [
-    { title: 'account', value: (attempt) => accountName(attempt.accountId) },
-    { title: 'began', align: 'right', value: (attempt) => `${attempt.startedMs} ms` },
-    { title: 'took', align: 'right', value: (attempt) => `${attempt.endedMs - attempt.startedMs} ms` },
-    {
-      title: 'status',
-      align: 'right',
-      value: (attempt) => (attempt.status === null ? 'none' : String(attempt.status)),
-    },
-    { title: 'fault', value: (attempt) => attempt.fault ?? 'none, it answered' },
-    { title: 'said', value: (attempt) => attempt.message, shrinks: true },
-  ])
+  out.data({ ...call, price }, () => callStory(out, call, name, price))
 }
 
 /** By its id or a unique beginning of it. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { GatewayError } from '../../domain/errors.ts'
 import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
-import type { CallFacts, Headers } from '../protocol.ts'
+import type { CallFacts, Conversation, Headers } from '../protocol.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_tokens', 'metadata', 'system', 'messages'])
 
@@ -43,14 +43,16 @@ function scanned(body: Buffer): ScannedObject {
 }
 
 /** The first that says something: the client's header, then `metadata.user_id` in its JSON form, its older form, or as it is. */
-function sessionSignal(headers: Headers, keys: ScannedObject): string | null {
+function sessionSignal(headers: Headers, keys: ScannedObject): Conversation | null {
   const metadata = keys.value('metadata') as { user_id?: unknown } | null | undefined
+  const userId = metadata?.user_id
   const signals = [
-    headers['x-claude-code-session-id'],
-    headers['x-session-affinity'],
-    typeof metadata?.user_id === 'string' ? sessionOfUserId(metadata.user_id) : null,
-  ]
-  return (signals.find((signal) => typeof signal === 'string' && isSignal(signal)) as string | undefined) ?? null
+    ['x-claude-code-session-id', headers['x-claude-code-session-id']],
+    ['x-session-affinity', headers['x-session-affinity']],
+    ['metadata.user_id', typeof userId === 'string' ? sessionOfUserId(userId) : undefined],
+  ] as const
+  for (const [source, name] of signals) if (typeof name === 'string' && isSignal(name)) return { name, source }
+  return null
 }
 
 function sessionOfUserId(userId: string): string {
@@ -69,15 +71,14 @@ function isSignal(text: string): boolean {
 }
 
 /** A hash of system text and first user text: the same on every turn (tools and cache marks change, these do not). */
-function firstWords(keys: ScannedObject): string | null {
+function firstWords(keys: ScannedObject): Conversation | null {
   const messages = keys.value('messages')
   if (!Array.isArray(messages)) return null
   const first = messages.find((message) => message?.role === 'user')
   if (!first) return null
   const system = textsOf(keys.value('system')).filter((text) => !text.startsWith(ATTRIBUTION))
-  return createHash('sha256')
-    .update(JSON.stringify([system, textsOf(first.content)]))
-    .digest('base64url')
+  const hash = createHash('sha256').update(JSON.stringify([system, textsOf(first.content)]))
+  return { name: hash.digest('base64url'), source: 'first words' }
 }
 
 function textsOf(content: unknown): string[] {

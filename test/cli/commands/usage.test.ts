@@ -156,6 +156,65 @@ t.test('tail prints a line a call, show the whole story of one', async (t) => {
   t.match(await subgate('usage', 'show', 'call_zzz'), { code: 1, stderr: /no call 'call_zzz'.*usage tail/s })
 })
 
+t.test('show tells why a call went where it did, and by which price', async (t) => {
+  const subgate = await initializedCli()
+  const { ids, show, scene } = await withStore(subgate, async (store) => {
+    const scene = await addScene(store)
+    const { accountId } = scene
+    const ids = [accountId, 'acc_second', 'acc_third', 'acc_ill']
+    await store.accounts.set({ id: accountId, changes: { name: 'best' }, by: 'test' })
+    return { ids, scene, show: (id: string) => subgate('usage', 'show', id, '--utc') }
+  })
+  const [best = '', second = '', third = '', ill = ''] = ids
+  const told = async (choice: Partial<NonNullable<CallRecord['choice']>>, asked: string[], more = {}) => {
+    const attempts = asked.map((accountId) => ({
+      ...{ accountId, startedMs: 0, endedMs: 1, status: 200, fault: null, message: null },
+    }))
+    const others = [{ accountId: ill, why: 'rests (rate_limit) for 5 s' }]
+    const call = callOf(scene, {
+      ...{ accountId: asked.at(-1) ?? best, attempts },
+      choice: { candidates: [best, second, third], others, waited: false, session: null, ...choice },
+      ...more,
+    })
+    await withStore(subgate, (store) => store.usage.record(call, false))
+    const { stdout } = await show(call.id)
+    const table = /Choice\nACCOUNT.*\n((?:.+\n)+)\nAttempts/.exec(stdout)?.[1]?.trimEnd().split('\n') ?? []
+    return { stdout, rows: table.map((line) => line.split(/ {2,}/)[1] ?? line), call }
+  }
+  const session = { conversation: 'a0b1', source: 'first words', binding: 'kept' } as const
+  const NO_NAME = 'The conversation has no name, so it is kept at no account.'
+  const ILL = 'rests (rate_limit) for 5 s'
+  t.same((await told({}, [second])).rows, ['its slots were busy', 'taken', 'not needed', ILL, NO_NAME])
+  t.same((await told({}, [best, third])).rows, ['taken', 'not needed', 'asked later', ILL, NO_NAME])
+  t.same((await told({}, [])).rows, ['taken', 'not needed', 'not needed', ILL, NO_NAME], 'its client left')
+  const waited = await told({ waited: true }, [second])
+  const LONGER = 'its slots were busy for longer'
+  t.same(waited.rows, [LONGER, 'taken', LONGER, ILL, NO_NAME])
+  t.match(waited.stdout, /admitted 100ms later, after its turn in line/)
+  const named = 'The conversation a0b1, named by first words,'
+  const NOT_OWN = "not the conversation's own"
+  t.same((await told({ session }, [second])).rows, [
+    ...[NOT_OWN, "taken: the conversation's own", NOT_OWN, ILL, `${named} stayed at its account.`],
+  ])
+  t.match(
+    (await told({ session: { ...session, binding: 'new' } }, [best])).rows.at(-1),
+    `${named} was bound to the account that was taken.`,
+  )
+  t.match(
+    (await told({ session: { ...session, binding: 'detour' } }, [third])).rows.at(-1),
+    `${named} is bound to another account, which was busy for too long: a detour.`,
+  )
+  const { stdout, call } = await told({}, [best], { choice: null, costNanoUsd: 18_000 })
+  t.notMatch(stdout, 'Choice', 'nothing is told where there was nothing to choose')
+  t.match(stdout, /price +input \$3, output \$15, cache read \$0\.30, .* per million tokens \(claude-sonnet-4-5\)\n/)
+  t.match((await subgate('usage', 'show', call.id, '--json')).json(), { choice: null, price: { base: { input: 3e6 } } })
+  const priced = await told({}, [best], { costNanoUsd: 18_001 })
+  t.match(priced.stdout, /price +not the one that the list has now\n/)
+  t.match((await subgate('usage', 'show', priced.call.id, '--json')).json(), {
+    choice: { candidates: [best, second, third], others: [{ accountId: ill }], waited: false, session: null },
+  })
+})
+
 t.test('export gives every call, safe for spreadsheets', async (t) => {
   const { subgate } = await withCalls()
   const csv = (await subgate('usage', 'export', '--format', 'csv')).stdout.trimEnd().split('\n')

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
+import type { SessionSource } from '../../../src/domain/call.ts'
 import { isGatewayError } from '../../../src/domain/errors.ts'
 import { parseMessages } from '../../../src/protocols/anthropic-messages/parse.ts'
 import type { Headers } from '../../../src/protocols/protocol.ts'
@@ -99,27 +100,35 @@ t.test('the first signal of a session counts, and a broken one gives way to the 
   const withUser = (user_id: unknown) => ({ ...BODY, metadata: { user_id } })
   const all = { 'x-claude-code-session-id': 'from-header', 'x-session-affinity': 'from-affinity' }
   const hashed = /^[\w-]{43}$/
-  const cases: [string, Record<string, unknown>, Headers, string | RegExp][] = [
-    ['the header of Claude Code', withUser(json), all, 'from-header'],
-    ['the header of others', withUser(json), { ...all, 'x-claude-code-session-id': '' }, 'from-affinity'],
-    ['a header too long', withUser(json), { 'x-claude-code-session-id': 'x'.repeat(513) }, session],
-    ['a header with control characters', withUser(json), { 'x-session-affinity': 'a\tb' }, session],
-    ['user_id in JSON', withUser(json), {}, session],
-    ['user_id in its older form', withUser(older), {}, session],
-    ['a user_id of somebody else', withUser('user-4711'), {}, 'user-4711'],
-    ['JSON that is none', withUser('{"session_id":'), {}, '{"session_id":'],
-    ['JSON without a session', withUser('{"device_id":"d"}'), {}, '{"device_id":"d"}'],
-    ['an empty user_id', withUser(''), {}, hashed],
-    ['a user_id of another type', withUser({ session_id: session }), {}, hashed],
-    ['metadata of another type', { ...BODY, metadata: 'x' }, {}, hashed],
-    ['no metadata', { ...BODY, metadata: null }, {}, hashed],
+  const cases: [string, Record<string, unknown>, Headers, string | RegExp, SessionSource][] = [
+    ['the header of Claude Code', withUser(json), all, 'from-header', 'x-claude-code-session-id'],
+    [
+      'the header of others',
+      withUser(json),
+      { ...all, 'x-claude-code-session-id': '' },
+      'from-affinity',
+      'x-session-affinity',
+    ],
+    ['a header too long', withUser(json), { 'x-claude-code-session-id': 'x'.repeat(513) }, session, 'metadata.user_id'],
+    ['a header with control characters', withUser(json), { 'x-session-affinity': 'a\tb' }, session, 'metadata.user_id'],
+    ['user_id in JSON', withUser(json), {}, session, 'metadata.user_id'],
+    ['user_id in its older form', withUser(older), {}, session, 'metadata.user_id'],
+    ['a user_id of somebody else', withUser('user-4711'), {}, 'user-4711', 'metadata.user_id'],
+    ['JSON that is none', withUser('{"session_id":'), {}, '{"session_id":', 'metadata.user_id'],
+    ['JSON without a session', withUser('{"device_id":"d"}'), {}, '{"device_id":"d"}', 'metadata.user_id'],
+    ['an empty user_id', withUser(''), {}, hashed, 'first words'],
+    ['a user_id of another type', withUser({ session_id: session }), {}, hashed, 'first words'],
+    ['metadata of another type', { ...BODY, metadata: 'x' }, {}, hashed, 'first words'],
+    ['no metadata', { ...BODY, metadata: null }, {}, hashed, 'first words'],
   ]
-  for (const [name, body, headers, expected] of cases) t.match(parse(body, headers).conversation(), expected, name)
+  for (const [title, body, headers, name, source] of cases) {
+    t.match(parse(body, headers).conversation(), { name, source }, title)
+  }
 })
 
 t.test('a conversation keeps its identity over its turns', async (t) => {
   const identities = (requests: RecordedRequest[], strip: (request: RecordedRequest) => [unknown, Headers]) =>
-    new Set(requests.map((request) => parse(...strip(request)).conversation()))
+    new Set(requests.map((request) => parse(...strip(request)).conversation()?.name))
   const asSent = ({ body, headers }: RecordedRequest): [unknown, Headers] => [body, headers]
   const byBody = ({ body }: RecordedRequest): [unknown, Headers] => [body, {}]
   const byWords = ({ body }: RecordedRequest): [unknown, Headers] => [{ ...body, metadata: undefined }, {}]
@@ -138,7 +147,7 @@ t.test('first words are system and first user text, without what changes from tu
     type: 'text',
     text: `x-anthropic-billing-header: cc_version=${version};`,
   })
-  const identity = (body: object) => parse({ ...BODY, ...body }).conversation()
+  const identity = (body: object) => parse({ ...BODY, ...body }).conversation()?.name
   const base = { system: [{ type: 'text', text: 'Be brief.' }], messages: [{ role: 'user', content: 'hi' }] }
   const same = [
     { ...base, system: [attribution('1'), ...base.system] },
@@ -157,7 +166,7 @@ t.test('first words are system and first user text, without what changes from tu
   ]
   t.notOk(others.map(identity).includes(identity(base)))
   const none = [{ messages: [] }, { messages: 'hi' }, { messages: [{ role: 'assistant', content: 'x' }] }]
-  t.same(none.map(identity), [null, null, null])
+  t.same(none.map(identity), [undefined, undefined, undefined])
 })
 
 t.test('no body makes it throw anything but a refusal', async () => {
@@ -171,7 +180,7 @@ t.test('no body makes it throw anything but a refusal', async () => {
     fc.property(fc.oneof(bodies, damaged, fc.string()), (body) => {
       if (refusal(body) !== null) return true
       const conversation = parse(body).conversation()
-      return conversation === null || conversation.length > 0
+      return conversation === null || conversation.name.length > 0
     }),
     { numRuns: 2000 },
   )
