@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import Database from 'better-sqlite3'
 import { allRows } from '../src/operations/pages.ts'
 import type { DaemonStatus } from '../src/server/admin.ts'
 import type { StoredAccount } from '../src/store/store.ts'
@@ -15,8 +16,8 @@ import { type Evidence, violations } from './lib/chaos-verdict.ts'
 import { startScript } from './lib/subjects.ts'
 
 // Does anything get lost when everything goes wrong at once? Clients that leave and that do not read, an upstream that
-// does all that upstreams do, an operator who pauses accounts and ends calls, and a gateway that is stopped, hurried and
-// killed, again and again. Afterwards nothing may be held, and what clients, upstream and database say must agree.
+// does all that upstreams do, an operator who pauses accounts and ends calls, a database that is locked for a while, and a
+// gateway that is stopped, hurried and killed, again and again. Afterwards nothing may be held, and what clients, upstream and database say must agree.
 // Exit code 1 if it does not.
 
 const { values } = parseArgs({
@@ -36,6 +37,8 @@ const POOR_USER = 7
 /** How long the gateway runs until it is stopped or killed, in ms. */
 const LIFE_MS = [2500, 5000] as const
 const OPERATOR_EVERY_MS = 400
+/** More than an answer's end waits for its record. */
+const LOCKED_MS = [300, 700] as const
 /** So long after the last request everything must be over, in ms. */
 const PATIENCE_MS = 30_000
 
@@ -60,6 +63,9 @@ const CONFIG = {
   SUBGATE_GATEWAY_KEEP_ALIVE_FIRST: '400ms',
   SUBGATE_GATEWAY_KEEP_ALIVE_INTERVAL: '300ms',
   SUBGATE_GATEWAY_READ_ON: '1s',
+  SUBGATE_GATEWAY_CHARGE_WAIT: '200ms',
+  SUBGATE_BILLING_CIRCUIT_BREAKER_FAILURE_THRESHOLD: '20',
+  SUBGATE_BILLING_CIRCUIT_BREAKER_RESET_TIMEOUT_SECONDS: '1',
   SUBGATE_GATEWAY_SHUTDOWN_GRACE: '1s',
 }
 
@@ -142,9 +148,13 @@ async function endLife(): Promise<void> {
   const how = Object.keys(ends)[(lives.length + SEED) % 3] as string
   ends[how] = (ends[how] ?? 0) + 1
   if (how === 'killed') {
-    life.killedMs = Date.now()
-    process.kill(gateway.pid, 'SIGKILL')
-    await gateway.exited
+    const kill = async () => {
+      life.killedMs = Date.now()
+      process.kill(gateway.pid, 'SIGKILL')
+      await gateway.exited
+    }
+    if (random() < 0.5) await kill()
+    else await lockDatabase(kill) // while records wait on disk
   } else {
     life.stoppedMs = Date.now()
     const over = gateway.stop()
@@ -157,9 +167,22 @@ async function endLife(): Promise<void> {
   gateway = await start()
 }
 
+/** Locks the database for long enough that records are spilled, and does something before it is free again. */
+async function lockDatabase(then: () => Promise<void> = async () => {}): Promise<void> {
+  const database = new Database(`${operator.home}/.local/share/subgate/subgate.db`)
+  try {
+    database.exec('begin immediate')
+    await sleep(between(...LOCKED_MS))
+    await then()
+    database.exec('rollback')
+  } finally {
+    database.close()
+  }
+}
+
 /**
  * What an operator does meanwhile: looks who holds what, puts accounts back into service that the upstream has spoilt,
- * pauses one, ends a call, clears conversations.
+ * pauses one, ends a call, clears conversations. And the database is locked now and then.
  */
 async function meddle(): Promise<void> {
   await look()
@@ -170,6 +193,7 @@ async function meddle(): Promise<void> {
   if (random() < 0.3) await operator.ask('account', 'pause', `account-${Math.floor(random() * ACCOUNTS.length)}`)
   if (random() < 0.2) await operator.ask('session', 'clear', '--all')
   if (random() < 0.5) await releaseOne()
+  if (random() < 0.2) await lockDatabase()
   if (random() < 0.2) await operator.ask('user', 'credit', `user${POOR_USER}@chaos.example`, '0.05')
 }
 
@@ -253,10 +277,14 @@ function print({ answered, seen, rows }: Evidence, found: readonly string[]): vo
       seen.filter(({ name }) => !named.has(name)).length
     } killed in their first second = ${rows.length} rows`,
   )
+  const spills = processes.reduce(
+    (sum, { said }) => sum + (said.match(/the store did not take a record/g)?.length ?? 0),
+    0,
+  )
   console.log(
     `gateway:  ${Object.entries(ends)
       .map(([how, times]) => `${times} times ${how}`)
-      .join(', ')}; the run took ${Math.round((Date.now() - startedMs) / 1000)} s`,
+      .join(', ')}; ${spills} records were spilled; the run took ${Math.round((Date.now() - startedMs) / 1000)} s`,
   )
   for (const problem of found.slice(0, 50)) console.log(`VIOLATION ${problem}`)
   console.log(found.length === 0 ? 'nothing is lost, nothing is left' : `${found.length} violations, with seed ${SEED}`)
