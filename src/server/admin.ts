@@ -3,8 +3,10 @@ import { createServer, type Server } from 'node:http'
 import { dirname } from 'node:path'
 import type { VendorWindow } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
+import type { Limited, LimitStanding, LimitSubject } from '../domain/limit.ts'
 import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import { standingsOf } from '../gateway/limits.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { privateFolder } from '../lib/private-folder.ts'
 import type { Spilled } from '../store/store.ts'
@@ -47,17 +49,19 @@ export class AdminSocket implements AsyncDisposable {
 
   constructor(gateway: Gateway, facts: Pick<DaemonStatus, 'version' | 'startedAtMs' | 'listening'>, path: string) {
     this.#path = path
-    const answers: Record<string, () => Promise<unknown>> = {
+    const answers: Record<string, (query: URLSearchParams) => Promise<unknown>> = {
       '/status': () => statusOf(gateway, facts),
       '/slots': async () => ({ admissions: await gateway.live.admissions(), tickets: await gateway.live.tickets() }),
+      '/limits': (query) => limitsOf(gateway, query),
     }
     this.#server = createServer((req, res) => {
       const send = (status: number, body: unknown) =>
         res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-      const answer = req.method === 'GET' ? answers[req.url ?? ''] : undefined
+      const [path = '', query] = (req.url ?? '').split('?')
+      const answer = req.method === 'GET' ? answers[path] : undefined
       if (!answer) send(404, { error: 'no such path' })
       else {
-        answer().then(
+        answer(new URLSearchParams(query)).then(
           (body) => send(200, body),
           (error: Error) => send(500, { error: error.message }),
         )
@@ -99,6 +103,20 @@ function prepareFolder(folder: string): void {
       hint: 'Set admin.socket to a path in a folder of your own.',
     })
   }
+}
+
+/** What is used of the limits of `subject` and `id`. */
+async function limitsOf(gateway: Gateway, query: URLSearchParams): Promise<LimitStanding[]> {
+  const { users, keys, groups, accounts } = gateway.store
+  const found: Record<LimitSubject, (id: string) => Promise<Pick<Limited, 'id' | 'limits'>>> = {
+    user: users.find,
+    key: keys.find,
+    group: groups.find,
+    account: accounts.find,
+  }
+  const subject = query.get('subject') as LimitSubject
+  const { id, limits } = await found[subject](query.get('id') ?? '')
+  return standingsOf(gateway, { subject, id, limits })
 }
 
 async function statusOf(
