@@ -30,6 +30,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('status', 'text', (c) => c.notNull())
     .addColumn('balance_nano_usd', 'bigint', (c) => c.notNull())
     .addColumn('concurrency', 'bigint')
+    .addColumn('limits', 'text', (c) => c.notNull())
     .addColumn('created_at_ms', 'bigint', (c) => c.notNull())
     .execute()
 
@@ -40,6 +41,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('multiplier_micro', 'bigint')
     .addColumn('exclusive', 'integer', (c) => c.notNull())
     .addColumn('when_client_leaves', 'text')
+    .addColumn('limits', 'text', (c) => c.notNull())
     .addColumn('created_at_ms', 'bigint', (c) => c.notNull())
     .execute()
 
@@ -62,6 +64,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('priority', 'bigint', (c) => c.notNull())
     .addColumn('weight', 'bigint', (c) => c.notNull())
     .addColumn('concurrency', 'bigint')
+    .addColumn('limits', 'text', (c) => c.notNull())
     .addColumn('models', 'text', (c) => c.notNull())
     .addColumn('headers', 'text', (c) => c.notNull())
     .addColumn('expires_at_ms', 'bigint')
@@ -94,6 +97,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('expires_at_ms', 'bigint')
     .addColumn('concurrency', 'bigint')
     .addColumn('quota_nano_usd', 'bigint')
+    .addColumn('limits', 'text', (c) => c.notNull())
     .addColumn('allow_ips', 'text', (c) => c.notNull())
     .addColumn('deny_ips', 'text', (c) => c.notNull())
     .addColumn('models', 'text', (c) => c.notNull())
@@ -153,7 +157,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('period_ms', 'bigint', (c) => c.notNull()) as CreateTableBuilder<string, string>
   for (const name of CELL) cells = cells.addColumn(name, 'text', (c) => c.notNull())
   await cells.addUniqueConstraint('roll_up_cells_cell', ['period_ms', ...CELL]).execute()
-  await db.schema.createIndex('roll_up_cells_by_key').on('roll_up_cells').columns(['key_id', 'period_ms']).execute()
+  // What somebody has used of late; cells are few, so these cost little.
+  for (const subject of ['key', 'user', 'group', 'account']) {
+    const index = db.schema.createIndex(`roll_up_cells_by_${subject}`).on('roll_up_cells')
+    await index.columns([`${subject}_id`, 'period_ms']).execute()
+  }
 
   let rollUps = db.schema
     .createTable('roll_ups')

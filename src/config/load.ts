@@ -27,7 +27,13 @@ export interface Config {
     maxConnections: number
     corsOrigins: string[]
   }
-  defaults: { userConcurrency: number; userBalanceNanoUsd: number; keyPrefix: string; multiplierMicro: number }
+  defaults: {
+    userConcurrency: number
+    userBalanceNanoUsd: number
+    keyPrefix: string
+    multiplierMicro: number
+    timeZone: string
+  }
   urls: { allowlist: boolean; upstreamHosts: string[]; insecureHttp: boolean; privateHosts: boolean }
   /** Lower-case names. */
   answerHeaders: { add: string[]; remove: string[] }
@@ -53,6 +59,7 @@ export interface Config {
     readOnMs: number
     chargeWaitMs: number
     shutdownGraceMs: number
+    reserveOutputMax: number
     countTokensPerMinute: number
   }
   log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'text' | 'json' }
@@ -236,6 +243,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       userBalanceNanoUsd: get('default.user_balance'),
       keyPrefix: get('default.api_key_prefix'),
       multiplierMicro: get('default.rate_multiplier'),
+      timeZone: get('default.time_zone'),
     },
     urls: {
       allowlist: get('security.url_allowlist.enabled'),
@@ -273,6 +281,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       readOnMs: get('gateway.read_on'),
       chargeWaitMs: get('gateway.charge_wait'),
       shutdownGraceMs: get('gateway.shutdown_grace'),
+      reserveOutputMax: get('gateway.reserve_output_max'),
       countTokensPerMinute: get('gateway.count_tokens_per_minute'),
     },
     log: {

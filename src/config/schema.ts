@@ -2,6 +2,7 @@ import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
 import { PROVIDERS } from '../domain/account.ts'
 import type { ErrorRule } from '../domain/errors.ts'
+import { checkedTimeZone } from '../domain/limit.ts'
 import { parseMultiplier, parseUsd } from '../domain/money.ts'
 import { parseDuration } from '../lib/duration.ts'
 import { parseSize } from '../lib/size.ts'
@@ -270,6 +271,14 @@ export const schema = z.strictObject({
         converted((value) => parseMultiplier(value), 'must be a number of 0 or more, such as 1.0'),
         { help: 'Price multiplier of groups that set none.', type: 'number', default: '1.0', ...reloads },
       ),
+      time_zone: key(
+        converted((value) => checkedTimeZone(value), 'must be a time zone, such as UTC or Europe/Berlin'),
+        {
+          help: 'Time zone of new limits by day, week or month that name none.',
+          type: 'time zone',
+          default: 'UTC',
+        },
+      ),
     })
     .optional(),
   cors: z
@@ -363,6 +372,13 @@ export const schema = z.strictObject({
         '5s',
       ),
       shutdown_grace: duration('How long running calls may go on after SIGTERM.', '120s', reloads),
+      reserve_output_max: whole(
+        0,
+        100_000_000,
+        'Output tokens that a running call counts for in limits at most, until it ends and the truth is known.',
+        16_384,
+        reloads,
+      ),
       count_tokens_per_minute: whole(1, 1_000_000, 'count_tokens calls of one key per minute.', 3000, reloads),
     })
     .optional(),

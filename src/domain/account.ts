@@ -1,4 +1,5 @@
 import type { RestKind } from './fault.ts'
+import type { Limit } from './limit.ts'
 
 export const PROVIDERS = ['anthropic'] as const
 export type ProviderName = (typeof PROVIDERS)[number]
@@ -66,6 +67,8 @@ export interface Account {
   weight: number
   /** Calls at a time; null = no limit. */
   concurrency: number | null
+  /** Over one of them it is passed over. */
+  limits: Limit[]
   /** Model patterns that it serves; empty = the provider's default patterns. */
   models: string[]
   /** Sent upstream with every call, in place of the client's of the same name. */

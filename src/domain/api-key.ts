@@ -1,3 +1,5 @@
+import type { Limit } from './limit.ts'
+
 export type KeyStatus = 'active' | 'revoked'
 
 /** What we issue to users. The key itself is shown once and stored as a hash. */
@@ -14,6 +16,7 @@ export interface ApiKey {
   concurrency: number | null
   /** What it may spend in its lifetime, in nano-USD; null = no limit. */
   quotaNanoUsd: number | null
+  limits: Limit[]
   /** CIDRs; empty = from everywhere. */
   allowIps: string[]
   denyIps: string[]

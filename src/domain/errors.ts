@@ -1,3 +1,5 @@
+import type { LimitWindow } from './limit.ts'
+
 /**
  * Every refusal that subgate itself makes, with the HTTP status a protocol uses for it unless its clients need another.
  * A protocol's `renderError` may choose its own status (Anthropic: overloaded is 529).
@@ -28,6 +30,8 @@ export interface ErrorFacts {
   shouldRetry?: boolean
   /** The operator wants clients to see this status instead of the code's own. */
   status?: number
+  /** The caller has used up a limit of its own over this window: clients that know such limits show the message. */
+  usedUp?: LimitWindow
   /** The operator's remedy, as a sentence of its own: the command line shows it under the error; no client hears of either. */
   hint?: string
 }

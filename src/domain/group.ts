@@ -1,3 +1,5 @@
+import type { Limit } from './limit.ts'
+
 /** What happens to the upstream call when the client goes away first. */
 export const WHEN_CLIENT_LEAVES = ['abort', 'read_on', 'delivered'] as const
 export type WhenClientLeaves = (typeof WHEN_CLIENT_LEAVES)[number]
@@ -12,6 +14,8 @@ export interface Group {
   exclusive: boolean
   /** null = the run mode's default: `abort` in simple mode, `read_on` in SaaS mode. */
   whenClientLeaves: WhenClientLeaves | null
+  /** Of all its callers together. */
+  limits: Limit[]
   createdAtMs: number
 }
 

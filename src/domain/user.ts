@@ -1,3 +1,5 @@
+import type { Limit } from './limit.ts'
+
 export type UserRole = 'admin' | 'user'
 export type UserStatus = 'active' | 'disabled'
 
@@ -13,5 +15,6 @@ export interface User {
   balanceNanoUsd: number
   /** Calls at a time over all keys; null = no limit. */
   concurrency: number | null
+  limits: Limit[]
   createdAtMs: number
 }

@@ -1,10 +1,10 @@
 import { GatewayError } from '../domain/errors.ts'
-import type { Refusal } from '../domain/limit.ts'
+import type { SlotRefusal, SlotSubject } from '../domain/limit.ts'
 import { formatUsd } from '../domain/money.ts'
 import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
 import type { Conversation } from '../protocols/protocol.ts'
 import { AdmittedCall } from './admitted-call.ts'
-import { learnStanding, quotaSpent, requireAllowedModel } from './allowance.ts'
+import { quotaSpent, requireAllowedModel } from './allowance.ts'
 import type { Call } from './call.ts'
 import { candidatesOf, choiceOf } from './choice.ts'
 import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
@@ -12,16 +12,14 @@ import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
+import { askKnowing, estimateOf, limitError } from './limits.ts'
 import { multiplierOf } from './record.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
 
-/** What a caller may spend can change again between being learnt and being asked for; more often than this is no chance. */
-const LOOKS_MAX = 3
-
 /**
- * One step of live state takes all that a call needs: the user's and the key's slot, an account with its slot, and the
- * right to spend. Where a slot is missing the call waits in line for it. Throws the refusal, which says whose limit it
+ * One step of live state takes all that a call needs: room in its limits, the user's and the key's slot, an account with
+ * its slot, and the right to spend. Where a slot is missing the call waits in line for it. Throws the refusal, which says whose limit it
  * was and until when, or why no account can serve the call.
  */
 export async function admit(gateway: Gateway, call: Call, client: ClientAnswer): Promise<AdmittedCall> {
@@ -33,20 +31,16 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   const conversation = ranked.length > 1 ? call.facts.conversation() : null
   const candidates = candidatesOf(gateway, call, ranked)
   const request = admitRequest(gateway, call, ranked, conversation)
-  let answer = await gateway.live.admit(request)
-  for (let looks = 0; answer.kind === 'unknown'; looks++) {
-    if (looks === LOOKS_MAX) throw new GatewayError('unavailable', 'what this caller may spend could not be found out')
-    await learnStanding(gateway, call.caller)
-    answer = await gateway.live.admit(request)
-  }
+  const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () => gateway.live.admit(request))
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
   if (!granted) throw nobodyCan(gateway, call)
-  const admission = takenOrThrow(granted, call)
+  const admission = takenOrThrow(gateway, granted, call)
+  if (admission.spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(admission.spending)).flat()
   try {
     const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
     return new AdmittedCall(gateway, call, client, admission, choice)
   } catch (error) {
-    await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false })
+    await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null })
     throw error
   }
 }
@@ -61,11 +55,18 @@ export async function moveOn(
   const { call } = running
   const ranked = candidatesFor(gateway, call).filter(isUntried)
   if (ranked.length === 0) return false
-  const answer = await gateway.live.move(running.admission, ranked.map(asCandidate))
+  const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () =>
+    gateway.live.move(running.admission, ranked.map(asCandidate)),
+  )
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
-  if (!granted) return false
-  running.moveTo(takenOrThrow(granted, call))
+  if (!granted || isOverLimit(granted)) return false
+  running.moveTo(takenOrThrow(gateway, granted, call))
   return true
+}
+
+/** The accounts that are left are over limits of their own: no candidates, so that the fault tells more. */
+function isOverLimit(answer: Admission | Refused): boolean {
+  return answer.kind === 'refused' && answer.refusal.reason === 'limit'
 }
 
 /** Why a wait is given up that could only end in vain. */
@@ -83,8 +84,9 @@ async function waitInLine(
   const waiting = { callId: call.id, stop: (reason: EndReason) => giveUp.abort(endedBy(reason)) }
   const lookAgain = async () => {
     const ranked = candidatesFor(gateway, call).filter(isUntried)
-    if (ranked.length > 0) await gateway.live.rerank(ticket, ranked.map(asCandidate))
-    else giveUp.abort(NOBODY_LEFT)
+    if (ranked.length > 0) {
+      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, ranked.map(asCandidate)))
+    } else giveUp.abort(NOBODY_LEFT)
   }
   const stopListening = gateway.directory.onChange((changes) => {
     const mayMatter = changes === null || changes.some(({ kind }) => kind === 'account' || kind === 'group')
@@ -112,12 +114,13 @@ function admitRequest(
   ranked: ServingAccount[],
   conversation: Conversation | null,
 ): AdmitRequest {
-  const { key, user } = call.caller
+  const { key, user, group } = call.caller
   const limits = gateway.config.gateway
   return {
     callId: call.id,
     userId: user.id,
     keyId: key.id,
+    groupId: group.id,
     userConcurrency: user.concurrency,
     keyConcurrency: key.concurrency,
     candidates: ranked.map(asCandidate),
@@ -127,6 +130,8 @@ function admitRequest(
     needsBalance: gateway.config.runMode === 'saas' && multiplierOf(gateway, call) > 0,
     quotaNanoUsd: key.quotaNanoUsd,
     reservedNanoUsd: 0,
+    limits: call.caller.limits,
+    estimate: estimateOf(gateway, call, ranked),
   }
 }
 
@@ -136,19 +141,20 @@ function sessionOf(gateway: Gateway, call: Call, { name }: Conversation): AdmitR
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
 }
 
-function takenOrThrow(answer: Admission | Refused, call: Call): Admission {
+function takenOrThrow(gateway: Gateway, answer: Admission | Refused, call: Call): Admission {
   if (answer.kind === 'admission') return answer
-  throw refusalError(answer.refusal, call)
+  const { refusal } = answer
+  throw refusal.reason === 'limit' ? limitError(refusal, call, gateway.clock()) : refusalError(refusal, call)
 }
 
-const OWNER: Record<Refusal['subject'], string> = {
+const OWNER: Record<SlotSubject, string> = {
   user: 'this user',
   key: 'this API key',
   account: 'the upstream account',
 }
 
 /** Whose limit it was, what it is, and what may help. */
-function refusalError(refusal: Refusal, call: Call): GatewayError {
+function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
   const owner = OWNER[refusal.subject]
   switch (refusal.metric) {
     case 'balance':
@@ -177,5 +183,5 @@ function refusalError(refusal: Refusal, call: Call): GatewayError {
 }
 
 function asCandidate({ account }: ServingAccount): RankedCandidate {
-  return { accountId: account.id, concurrency: account.concurrency }
+  return { accountId: account.id, concurrency: account.concurrency, limits: account.limits }
 }

@@ -1,5 +1,6 @@
 import type { CallRecord, Choice } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import { consumptionOf } from '../domain/limit.ts'
 import type { Usage } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
@@ -184,12 +185,15 @@ export class AdmittedCall implements RunningCall {
     this.#settled = true
     this.#endReadingOn?.()
     this.#gateway.running.delete(this)
-    const record = this.#stored ? this.#record : null
-    const spentNanoUsd = record ? (record.payer === 'none' ? record.costNanoUsd : record.chargedNanoUsd) : 0
+    const record = this.#record
+    const costNanoUsd = record?.costNanoUsd ?? 0
+    const spentNanoUsd = record?.payer === 'none' ? costNanoUsd : (record?.chargedNanoUsd ?? 0)
     await this.#gateway.live.settle(this.#admission, {
-      debitNanoUsd: record?.chargedNanoUsd ?? 0,
-      spentNanoUsd,
+      debitNanoUsd: this.#stored ? (record?.chargedNanoUsd ?? 0) : 0,
+      spentNanoUsd: this.#stored ? spentNanoUsd : 0,
       confirmsBinding: this.#answered,
+      // Limits count what was used, be it stored or lost.
+      used: record && consumptionOf(record.usage, { costNanoUsd, spentNanoUsd }),
     })
   }
 }

@@ -20,7 +20,10 @@ const PASSED: ReadonlySet<string> = new Set([
 /** The head of an upstream's answer as the client gets it. */
 export function answerHead(gateway: Gateway, call: Call, answer: GoodAnswer): AnswerHead {
   const { head } = answer
-  return { status: head.status, headers: passedHeaders(gateway, head.headers, timingHeader(call.timing)) }
+  return {
+    status: head.status,
+    headers: passedHeaders(gateway, head.headers, [...timingHeader(call.timing), ...call.limitHeaders]),
+  }
 }
 
 function timingHeader(timing: Timing | null): string[] {

@@ -20,6 +20,8 @@ export interface Call extends Disposable {
   clientIp: string
   userAgent: string | null
   whenClientLeaves: WhenClientLeaves
+  /** Names and values in turn: what its answer says of its caller's limits. */
+  limitHeaders: string[]
   /** Kept if the client asked for `server-timing`. */
   timing: Timing | null
 }

@@ -5,6 +5,7 @@ import { type Account, type Credentials, isWoken, type ModelRest, type Rest } fr
 import type { ApiKey } from '../domain/api-key.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import type { Group } from '../domain/group.ts'
+import type { Limited } from '../domain/limit.ts'
 import type { User } from '../domain/user.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
@@ -27,6 +28,8 @@ export interface Caller {
   key: ApiKey
   user: User
   group: Group
+  /** Key, user and group, those that have limits. */
+  limits: readonly Limited[]
   /** The user's own multiplier in the group, else the group's; null = the configured default. */
   multiplierMicro: number | null
   allowedIps: BlockList | null
@@ -328,10 +331,16 @@ function storedRestOf({ rest }: Account): Rest | null {
 }
 
 function callerOf({ key, user, group, member }: StoredCaller): Caller {
+  const limited: Limited[] = [
+    { subject: 'key', id: key.id, limits: key.limits },
+    { subject: 'user', id: user.id, limits: user.limits },
+    { subject: 'group', id: group.id, limits: group.limits },
+  ]
   return {
     key,
     user,
     group,
+    limits: limited.filter(({ limits }) => limits.length > 0),
     multiplierMicro: member?.multiplierMicro ?? group.multiplierMicro,
     allowedIps: key.allowIps.length > 0 ? networks(key.allowIps) : null,
     deniedIps: key.denyIps.length > 0 ? networks(key.denyIps) : null,

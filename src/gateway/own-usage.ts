@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { formatWindow } from '../domain/limit.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { ReportRow } from '../store/store.ts'
@@ -7,11 +8,12 @@ import { ClientAnswer } from './client-answer.ts'
 import { countRefusal } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { identify } from './identify.ts'
+import { standingsOf } from './limits.ts'
 
 /** Of one key: each read adds up all that it has ever used, and everybody's calls wait for that. */
 const READS_PER_MINUTE = 20
 
-/** GET /v1/usage: a caller's own standing. Amounts in nano-USD. */
+/** GET /v1/usage: a caller's own standing. Amounts in nano-USD, those of usd limits too. */
 export async function ownUsage(
   gateway: Gateway,
   protocol: Protocol,
@@ -29,6 +31,7 @@ export async function ownUsage(
     const today = new Date(arrivedMs).setHours(0, 0, 0, 0)
     const [ofToday] = await gateway.store.usage.report({ filter: { keyId: key.id, fromMs: today }, by: 'key' })
     const [inTotal] = await gateway.store.usage.report({ filter: { keyId: key.id }, by: 'key' })
+    const limits = (await Promise.all(caller.limits.map((limited) => standingsOf(gateway, limited)))).flat()
     const body = {
       user: {
         email: user.email,
@@ -42,6 +45,14 @@ export async function ownUsage(
         quotaNanoUsd: key.quotaNanoUsd,
         spentNanoUsd: (isBilled ? inTotal?.chargedNanoUsd : inTotal?.costNanoUsd) ?? 0,
       },
+      limits: limits.map(({ subject, limit, used, resetAtMs }) => ({
+        subject,
+        metric: limit.metric,
+        window: formatWindow(limit.window),
+        limit: limit.max,
+        used,
+        resetAt: resetAtMs && new Date(resetAtMs).toISOString(),
+      })),
       today: totals(ofToday),
       total: totals(inTotal),
     }

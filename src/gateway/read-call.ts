@@ -50,6 +50,7 @@ export async function readCall(
       clientIp,
       userAgent: req.headers['user-agent']?.slice(0, USER_AGENT_CHARACTERS_MAX) ?? null,
       whenClientLeaves: caller.group.whenClientLeaves ?? (gateway.config.runMode === 'saas' ? 'read_on' : 'abort'),
+      limitHeaders: [],
       timing,
     }
     return call

@@ -1,9 +1,10 @@
-import type { LimitSubject } from '../domain/limit.ts'
+import type { Limited, SlotSubject } from '../domain/limit.ts'
+import type { Hold } from './limits.ts'
 import type { Admission, AdmitRequest, RankedCandidate, Refused } from './live-state.ts'
 
 /** What a call needs a slot of. */
 export interface Need {
-  kind: LimitSubject
+  kind: SlotSubject
   id: string
   /** Null = no limit. */
   limit: number | null
@@ -27,6 +28,10 @@ export interface RunningCall {
   own: boolean
   reservedNanoUsd: number
   readonly sinceMs: number
+  /** Where it counts against its caller's limits. */
+  readonly holds: Hold[]
+  /** The same of its account. */
+  readonly accountHolds: Hold[]
 }
 
 /** A call that is about to get its slots, or that stands in line for them. */
@@ -97,6 +102,11 @@ function isForbidden({ concurrency }: RankedCandidate): boolean {
 
 export function accountNeed({ accountId, concurrency }: RankedCandidate): Need {
   return { kind: 'account', id: accountId, limit: concurrency }
+}
+
+/** An account as something with limits. */
+export function limitedAccount({ accountId, limits }: RankedCandidate): Limited {
+  return { subject: 'account', id: accountId, limits }
 }
 
 export function admissionOf({ request, accountId, bound, own }: RunningCall): Admission {

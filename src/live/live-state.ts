@@ -1,25 +1,30 @@
-import type { Refusal } from '../domain/limit.ts'
+import type { Consumption, Limit, Limited, LimitStanding, Refusal } from '../domain/limit.ts'
 
 /**
  * What may be lost on restart: slots, lines, bindings, balances as they are spent. `memory` serves one process.
  * Everything that takes or gives a slot is one step, so that no two processes can ever hold the same one.
  */
 export interface LiveState extends AsyncDisposable {
-  /** One step: user's and key's slot, the bound or best account with its slot, and the reservation; or a place in line. Idempotent by call id. */
-  admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding>
   /**
-   * Waits for the turn of a ticket, as `admit` or `move` returned it. Refused when the call's deadline passes, or its caller's money has run out when its turn
-   * comes; an abort gives the ticket back and rejects with the signal's reason.
+   * One step: the caller's limits, user's and key's slot, the bound or best account within its limits with its slot, and
+   * the reservations; or a place in line. A call over a limit that only time gives back is refused at once: it does not
+   * wait. Idempotent by call id. What is answered with `unknown` and `unknown_usage` has changed nothing.
+   */
+  admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding | UnknownUsage>
+  /**
+   * Waits for the turn of a ticket, as `admit` or `move` returned it. Refused when the call's deadline passes, or when its turn
+   * comes and its caller's money or a limit has run out: limits are asked again then, and a call counts against them from then on; an abort gives the ticket back and rejects with the signal's reason.
    */
   await(ticket: Ticket, signal: AbortSignal): Promise<Admission | Refused>
   /**
    * Gives the account's slot back and takes one at another account; the call keeps its other slots and its arrival
-   * number. While it waits, and after a refusal, it holds only those.
+   * number. While it waits, and after a refusal, it holds only those. Its caller's limits it has passed already; at the
+   * account that it leaves it no longer counts. `unknown_usage` has changed nothing.
    */
-  move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused>
+  move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused | UnknownUsage>
   /** A running call turned out to cost more than was reserved for it. */
   raise(admission: Admission, reservedNanoUsd: number): void
-  /** The upstream call has ended: gives back slots and reservation, debits, and wakes tickets that now fit. Idempotent. */
+  /** The upstream call has ended: gives back slots, exchanges reservations for the truth, debits, and wakes tickets that now fit. Idempotent. */
   settle(admission: Admission, end: Settlement): Promise<void>
   /**
    * Reads from the store what `admit` answered that it does not know, once for all who ask at the same time. Charges
@@ -27,12 +32,20 @@ export interface LiveState extends AsyncDisposable {
    * times at most. What is known already stays as it is, for it has moved since. Rejects as `read` does.
    */
   learn(caller: StandingCaller, read: ReadStanding): Promise<void>
+  /**
+   * Reads from the store what a subject has used in the windows that `admit` answered it does not know: those of an hour
+   * and more, for shorter ones begin empty. Once for all who ask at the same time; calls that run or settle meanwhile are
+   * counted exactly once. Rejects as `read` does.
+   */
+  learnUsage(limited: Limited, read: ReadUsage): Promise<void>
+  /** What is used of each limit. */
+  standings(limited: Limited): Promise<LimitStanding[] | UnknownUsage>
   /** What the key has spent in its lifetime, in nano-USD, with every call that has settled; null if that has to be learnt first. */
   spentBy(keyId: string): Promise<number | null>
   /** The user's balance (null: anybody's) has changed in the store: the next call has to learn it again. Tickets in line keep their place. */
   forget(userId: string | null): Promise<void>
-  /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. */
-  rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<void>
+  /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. `unknown_usage` has changed nothing. */
+  rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null>
   /** True if `subject` did this less than `limit` times in the last minute, which counts as once more. */
   countPerMinute(subject: string, limit: number): Promise<boolean>
   admissions(): Promise<AdmissionView[]>
@@ -52,12 +65,15 @@ export interface RankedCandidate {
   accountId: string
   /** Null = no limit; 0 = none allowed. */
   concurrency: number | null
+  /** Over one of these it is no candidate. */
+  limits: readonly Limit[]
 }
 
 export interface AdmitRequest {
   callId: string
   userId: string
   keyId: string
+  groupId: string
   /** Null = no limit; 0 = none allowed. */
   userConcurrency: number | null
   keyConcurrency: number | null
@@ -74,6 +90,10 @@ export interface AdmitRequest {
   /** What the key may spend in its lifetime, in nano-USD; null = no limit. */
   quotaNanoUsd: number | null
   reservedNanoUsd: number
+  /** Of its key, user and group, those that have limits. */
+  limits: readonly Limited[]
+  /** What the call counts for in limits until it settles. */
+  estimate: Readonly<Consumption>
 }
 
 /** What a running call holds. */
@@ -85,6 +105,8 @@ export interface Admission {
   bound: boolean
   /** The session was bound to the account before. */
   own: boolean
+  /** The caller's limit of money that is nearest to its end, this call included; absent if it has none. */
+  spending?: LimitStanding
 }
 
 /** A place in line: one number for all that the call needs, all or nothing. */
@@ -105,6 +127,12 @@ export interface UnknownStanding {
   kind: 'unknown'
 }
 
+/** What these have used in their longer windows has to be learnt first. */
+export interface UnknownUsage {
+  kind: 'unknown_usage'
+  of: Limited[]
+}
+
 export interface Settlement {
   /** Taken from the user's balance. */
   debitNanoUsd: number
@@ -112,6 +140,8 @@ export interface Settlement {
   spentNanoUsd: number
   /** The account answered well: the session's binding to it holds. */
   confirmsBinding: boolean
+  /** What it counts for in limits; null = nothing, as for a call that was never made. */
+  used: Consumption | null
 }
 
 export interface StandingCaller {
@@ -129,6 +159,17 @@ export interface StoredStanding {
 
 /** Looks into the store. Gets the ids of the user's calls that are admitted or in line, and not settled: their charges may be there or not. */
 export type ReadStanding = (unsettledCallIds: string[]) => Promise<StoredStanding>
+
+/** What a subject used of late, as the store has it, in one view. */
+export interface StoredUsage {
+  /** All calls by the time of their admission; `toMs` is exclusive. The first span may begin before the asked time. */
+  spans: { fromMs: number; toMs: number; used: Consumption }[]
+  /** Those of the unsettled calls that are in the spans already. */
+  recordedCallIds: string[]
+}
+
+/** Looks into the store for calls admitted from a time on. Gets the ids of the subject's calls that have not settled: they may be there or not. */
+export type ReadUsage = (fromMs: number, unsettledCallIds: string[]) => Promise<StoredUsage>
 
 export interface AdmissionView {
   callId: string

@@ -1,3 +1,4 @@
+import type { Limited, LimitRefusal, LimitStanding } from '../domain/limit.ts'
 import type { Clock, SetTimer } from '../lib/clock.ts'
 import {
   type Arrival,
@@ -6,11 +7,13 @@ import {
   arrivalOfMoving,
   forbiddingNeed,
   isOlder,
+  limitedAccount,
   type Need,
   type RunningCall,
   usable,
 } from './arrival.ts'
 import { Bindings } from './bindings.ts'
+import { Limits, waitOf } from './limits.ts'
 import { Line } from './line.ts'
 import type {
   Admission,
@@ -20,12 +23,14 @@ import type {
   LiveState,
   RankedCandidate,
   ReadStanding,
+  ReadUsage,
   Refused,
   Settlement,
   StandingCaller,
   Ticket,
   TicketView,
   UnknownStanding,
+  UnknownUsage,
   WhichBindings,
 } from './live-state.ts'
 import { MinuteCounter } from './minute-counter.ts'
@@ -50,6 +55,7 @@ export class MemoryLiveState implements LiveState {
   readonly #slots = new Slots()
   readonly #bindings: Bindings
   readonly #standings = new Standings()
+  readonly #limits: Limits
   readonly #minutes: MinuteCounter
   readonly #running = new Map<string, RunningCall>()
   readonly #line = new Line()
@@ -65,16 +71,21 @@ export class MemoryLiveState implements LiveState {
     this.#setTimer = setTimer
     this.#bindings = new Bindings(now)
     this.#minutes = new MinuteCounter(now)
-    this.#vacancies = new Vacancies(now, this.#slots, this.#line, this.#bindings)
+    this.#limits = new Limits(now)
+    this.#vacancies = new Vacancies(now, this.#slots, this.#line, this.#bindings, this.#limits)
   }
 
-  async admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding> {
+  async admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding | UnknownUsage> {
     const waiting = this.#line.get(request.callId)
     if (waiting) return this.#ticketOf(waiting)
     const running = this.#running.get(request.callId)
     if (running) return admissionOf(running)
     const refused = this.#standings.refuse(request)
     if (refused) return refused
+    const unknown = this.#unknownUsage(request.limits, request.candidates)
+    if (unknown) return unknown
+    const limited = this.#overLimit(request)
+    if (limited) return limited
     const place = { number: ++this.#lastNumber, turn: this.#line.turn }
     const answer = this.#serveOrQueue(arrivalOf(request, place, this.#now()))
     this.#serveLine(request.userId, null) // its session may have moved, and its other calls with it
@@ -95,12 +106,18 @@ export class MemoryLiveState implements LiveState {
     return promise
   }
 
-  async move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused> {
+  async move(
+    admission: Admission,
+    candidates: RankedCandidate[],
+  ): Promise<Admission | Ticket | Refused | UnknownUsage> {
     const running = this.#running.get(admission.callId)
     if (!running || this.#line.get(admission.callId)) throw new Error(`bug: ${admission.callId} cannot be moved now`)
+    const unknown = this.#unknownUsage([], candidates)
+    if (unknown) return unknown
     const call = arrivalOfMoving(running, candidates, this.#now())
     const { accountId } = running
     if (accountId) this.#slots.free('account', accountId)
+    this.#limits.giveBack(running.accountHolds)
     running.accountId = ''
     running.bound = false
     const answer = this.#serveOrQueue(call)
@@ -128,12 +145,21 @@ export class MemoryLiveState implements LiveState {
     if (accountId) this.#slots.free('account', accountId)
     this.#standings.reserve(userId, -reservedNanoUsd)
     this.#standings.debit(request, end)
+    this.#limits.settle(running, end.used)
     if (session && bound && end.confirmsBinding) this.#bindings.bind(session.key, accountId, session.ttlMs)
     this.#serveLine(userId, accountId || null)
   }
 
   async learn(caller: StandingCaller, read: ReadStanding): Promise<void> {
     return this.#standings.learn(caller, read, () => this.#unsettled(caller.userId))
+  }
+
+  async learnUsage(limited: Limited, read: ReadUsage): Promise<void> {
+    return this.#limits.learn(limited, read, () => this.#running.values())
+  }
+
+  async standings(limited: Limited): Promise<LimitStanding[] | UnknownUsage> {
+    return this.#unknownUsage([limited], []) ?? this.#limits.standings(limited)
   }
 
   async spentBy(keyId: string): Promise<number | null> {
@@ -144,11 +170,14 @@ export class MemoryLiveState implements LiveState {
     this.#standings.forget(userId)
   }
 
-  async rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<void> {
+  async rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null> {
     const call = this.#line.get(ticket.callId)
-    if (!call) return
+    if (!call) return null
+    const unknown = this.#unknownUsage([], candidates)
+    if (unknown) return unknown
     this.#line.rerank(call, usable(candidates))
     this.#lookAgain(call)
+    return null
   }
 
   async countPerMinute(subject: string, limit: number): Promise<boolean> {
@@ -218,6 +247,8 @@ export class MemoryLiveState implements LiveState {
   #serveOrQueue(call: Arrival): Admission | Ticket | Refused {
     const forbidding = forbiddingNeed(call)
     if (forbidding) return this.#refuse(forbidding, 'line_full')
+    const limit = this.#vacancies.limitReached(call)
+    if (limit) return { kind: 'refused', refusal: limit }
     const account = this.#vacancies.accountFor(call)
     if (account) return this.#serve(call, account)
     const bottlenecks = this.#vacancies.bottlenecks(call)
@@ -262,19 +293,31 @@ export class MemoryLiveState implements LiveState {
     return best
   }
 
-  /** Ends the wait of a ticket: it gets what it waited for, unless its caller's money ran out meanwhile. Returns whether it was served. */
+  /** Ends the wait of a ticket: it gets what it waited for, unless money or a limit ran out meanwhile. Returns whether it was served. */
   #serveTicket({ call, account }: Fit): boolean {
-    const { running, request, outcome } = call
-    const spent = running ? null : this.#standings.refuse(request)
-    const isServed = spent?.kind !== 'refused'
-    if (isServed) this.#line.takeTurn(account.accountId, call)
+    const refused = this.#ranOut(call)
+    if (!refused) this.#line.takeTurn(account.accountId, call)
     this.#leaveLine(call)
-    outcome?.resolve(isServed ? this.#serve(call, account) : spent)
-    return isServed
+    call.outcome?.resolve(refused ?? this.#serve(call, account))
+    return refused === null
   }
 
-  #serve(call: Arrival, { accountId }: RankedCandidate): Admission {
+  /** Why a ticket is refused though it is its turn. What has to be learnt anew meanwhile does not hold it up. */
+  #ranOut(call: Arrival): Refused | null {
+    const { running, request } = call
+    if (!running) {
+      const spent = this.#standings.refuse(request)
+      if (spent?.kind === 'refused') return spent
+      const limited = this.#overLimit(request)
+      if (limited) return limited
+    }
+    const refusal = this.#vacancies.limitReached(call)
+    return refusal && { kind: 'refused', refusal }
+  }
+
+  #serve(call: Arrival, candidate: RankedCandidate): Admission {
     const { request, place } = call
+    const { accountId } = candidate
     const { session, userId, keyId, reservedNanoUsd } = request
     const own = this.#vacancies.ownAccount(call)
     this.#slots.take('account', accountId)
@@ -284,16 +327,29 @@ export class MemoryLiveState implements LiveState {
       this.#slots.take('user', userId)
       this.#slots.take('key', keyId)
       this.#standings.reserve(userId, reservedNanoUsd)
-      running = { request, place, accountId, bound: false, own: false, reservedNanoUsd, sinceMs: this.#now() }
+      running = {
+        request,
+        place,
+        accountId,
+        bound: false,
+        own: false,
+        reservedNanoUsd,
+        sinceMs: this.#now(),
+        holds: [],
+        accountHolds: [],
+      }
       this.#running.set(request.callId, running)
+      this.#countCaller(running)
     }
+    this.#limits.count(limitedAccount(candidate), running, running.accountHolds)
     running.accountId = accountId
     // A session is bound here, so that its second call lands beside a first that has not answered yet. A detour from an
     // account that is still a candidate leaves the binding as it is.
     running.own = own?.accountId === accountId
     running.bound = session !== null && (own === null || own.accountId === accountId)
     if (session && running.bound) this.#bindings.bind(session.key, accountId, session.ttlMs)
-    return admissionOf(running)
+    const spending = this.#spendingOf(request)
+    return spending ? { ...admissionOf(running), spending } : admissionOf(running)
   }
 
   /** Its user's older tickets were passed once more. Others lose nothing by it: at an account users take turns. */
@@ -301,6 +357,52 @@ export class MemoryLiveState implements LiveState {
     for (const call of this.#line.of(served.request.userId)?.calls ?? []) {
       if (isOlder(call, served)) call.passes++
     }
+  }
+
+  // ---- limits ----
+
+  /** Those who have to be learnt before the call can be judged; null if there are none. */
+  #unknownUsage(limits: readonly Limited[], candidates: readonly RankedCandidate[]): UnknownUsage | null {
+    let of: Limited[] | null = null
+    for (const limited of limits) if (this.#limits.isUnknown(limited)) of = [...(of ?? []), limited]
+    for (const candidate of candidates) {
+      if (candidate.limits.length === 0) continue
+      const limited = limitedAccount(candidate)
+      if (this.#limits.isUnknown(limited)) of = [...(of ?? []), limited]
+    }
+    return of && { kind: 'unknown_usage', of }
+  }
+
+  /** The caller's limit that keeps the call out, of several the one that does so for longest. */
+  #overLimit({ limits }: AdmitRequest): Refused | null {
+    let worst: LimitRefusal | null = null
+    for (const limited of limits) {
+      const exceeded = this.#limits.exceeded(limited)
+      if (exceeded && (worst === null || waitOf(exceeded) > waitOf(worst))) worst = exceeded
+    }
+    return worst && { kind: 'refused', refusal: worst }
+  }
+
+  #countCaller(running: RunningCall): void {
+    const { keyId, userId, groupId, limits } = running.request
+    for (const limited of limits) this.#limits.count(limited, running, running.holds)
+    // Who has no limits any more is forgotten.
+    const has = (subject: Limited['subject']) => limits.some((limited) => limited.subject === subject)
+    if (!has('key')) this.#limits.forget('key', keyId)
+    if (!has('user')) this.#limits.forget('user', userId)
+    if (!has('group')) this.#limits.forget('group', groupId)
+  }
+
+  /** Of the caller's limits of money the one of which the largest share is used. */
+  #spendingOf({ limits }: AdmitRequest): LimitStanding | null {
+    let nearest: LimitStanding | null = null
+    for (const limited of limits) {
+      if (!limited.limits.some(({ metric }) => metric === 'usd')) continue
+      for (const standing of this.#limits.standings(limited)) {
+        if (standing.limit.metric === 'usd' && (!nearest || shareOf(standing) > shareOf(nearest))) nearest = standing
+      }
+    }
+    return nearest
   }
 
   // ---- the line ----
@@ -319,18 +421,23 @@ export class MemoryLiveState implements LiveState {
     return ticket
   }
 
-  /** Looks again when the wait for the session's own account is over, and refuses at the deadline. */
+  /** Looks again when the wait for the session's own account is over or one is back within its limits, and refuses at the deadline. */
   #watch(call: Arrival): void {
     const now = this.#now()
     const { deadlineMs } = call.request
-    const wakeAtMs = call.stickyUntilMs > now ? Math.min(call.stickyUntilMs, deadlineMs) : deadlineMs
+    const stickyUntilMs = call.stickyUntilMs > now ? call.stickyUntilMs : deadlineMs
+    const wakeAtMs = Math.min(stickyUntilMs, deadlineMs, now + this.#vacancies.backInMs(call))
     call.cancelTimer = this.#setTimer(Math.min(Math.max(0, wakeAtMs - now), TIMER_MAX_MS), () => {
       if (this.#now() < deadlineMs) {
         this.#watch(call)
         this.#lookAgain(call)
       } else {
+        const limit = this.#vacancies.limitReached(call)
         const [bottleneck] = this.#vacancies.bottlenecks(call)
-        this.#refuseTicket(call, this.#refuse(bottleneck as Need, 'waited'))
+        this.#refuseTicket(
+          call,
+          limit ? { kind: 'refused', refusal: limit } : this.#refuse(bottleneck as Need, 'waited'),
+        )
       }
     })
   }
@@ -386,4 +493,9 @@ export class MemoryLiveState implements LiveState {
       refusal: { subject: kind, subjectId: id, metric: 'concurrent', reason, limit: limit ?? 0, used, retryAfterMs },
     }
   }
+}
+
+/** What is used of a limit; a limit of nothing is used up. */
+function shareOf({ used, limit }: LimitStanding): number {
+  return limit.max === 0 ? Number.POSITIVE_INFINITY : used / limit.max
 }

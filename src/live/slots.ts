@@ -1,18 +1,18 @@
-import type { LimitSubject } from '../domain/limit.ts'
+import type { SlotSubject } from '../domain/limit.ts'
 
 /** How many slots of users, keys and accounts are in use. */
 export class Slots {
-  readonly #inUse: Record<LimitSubject, Map<string, number>> = { user: new Map(), key: new Map(), account: new Map() }
+  readonly #inUse: Record<SlotSubject, Map<string, number>> = { user: new Map(), key: new Map(), account: new Map() }
 
-  inUse(kind: LimitSubject, id: string): number {
+  inUse(kind: SlotSubject, id: string): number {
     return this.#inUse[kind].get(id) ?? 0
   }
 
-  take(kind: LimitSubject, id: string): void {
+  take(kind: SlotSubject, id: string): void {
     this.#inUse[kind].set(id, this.inUse(kind, id) + 1)
   }
 
-  free(kind: LimitSubject, id: string): void {
+  free(kind: SlotSubject, id: string): void {
     const left = this.inUse(kind, id) - 1
     if (left > 0) this.#inUse[kind].set(id, left)
     else this.#inUse[kind].delete(id)

@@ -1,4 +1,4 @@
-import type { Refusal } from '../domain/limit.ts'
+import type { SlotRefusal } from '../domain/limit.ts'
 import type {
   AdmitRequest,
   ReadStanding,
@@ -182,6 +182,6 @@ function sum(amounts: number[]): number {
   return amounts.reduce((total, amount) => total + amount, 0)
 }
 
-function spent(refusal: Omit<Refusal, 'reason' | 'retryAfterMs'>): Refused {
+function spent(refusal: Omit<SlotRefusal, 'reason' | 'retryAfterMs'>): Refused {
   return { kind: 'refused', refusal: { ...refusal, reason: 'spent', retryAfterMs: null } }
 }

@@ -1,6 +1,8 @@
+import type { LimitRefusal } from '../domain/limit.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type Arrival, accountNeed, isOlder, type Need } from './arrival.ts'
+import { type Arrival, accountNeed, isOlder, limitedAccount, type Need } from './arrival.ts'
 import type { Bindings } from './bindings.ts'
+import { type Limits, waitOf } from './limits.ts'
 import type { Line, UserLine } from './line.ts'
 import type { RankedCandidate } from './live-state.ts'
 import { Slots } from './slots.ts'
@@ -20,15 +22,17 @@ export class Vacancies {
   readonly #slots: Slots
   readonly #line: Line
   readonly #bindings: Bindings
+  readonly #limits: Limits
 
-  constructor(now: Clock, slots: Slots, line: Line, bindings: Bindings) {
+  constructor(now: Clock, slots: Slots, line: Line, bindings: Bindings, limits: Limits) {
     this.#now = now
     this.#slots = slots
     this.#line = line
     this.#bindings = bindings
+    this.#limits = limits
   }
 
-  /** The account that would serve the call now; null if it has to wait. */
+  /** The account that would serve the call now; null if it has to wait. For a call that only limits keep from all its accounts any of them: its turn has come, to be refused. */
   accountFor(call: Arrival): RankedCandidate | null {
     return this.#freeAccount(call, this.#keptBefore(call), null)
   }
@@ -53,25 +57,63 @@ export class Vacancies {
 
   /** The accounts that would do, best first: the session's own, and while that is waited for no other. */
   accountsFor(call: Arrival): readonly RankedCandidate[] {
-    const own = this.ownAccount(call)
-    if (own === null) return call.candidates
+    const open = this.#openTo(call)
+    const own = this.#boundAmong(call, open)
+    if (own === null) return open
     if (call.stickyUntilMs > this.#now()) return [own]
-    return [own, ...call.candidates.filter((candidate) => candidate !== own)]
+    return [own, ...open.filter((candidate) => candidate !== own)]
   }
 
   waitsForItsOwn(call: Arrival): boolean {
     return call.stickyUntilMs > this.#now() && this.ownAccount(call) !== null
   }
 
-  /** The account that the call's session is bound to, if it is a candidate. */
-  ownAccount({ request, candidates }: Arrival): RankedCandidate | null {
+  /** The account that the call's session is bound to, if it is a candidate and within its limits. */
+  ownAccount(call: Arrival): RankedCandidate | null {
+    return this.#boundAmong(call, this.#openTo(call))
+  }
+
+  /** The limit that is used up where all of the call's accounts are over theirs, of the one that is back first; null if any is within. */
+  limitReached(call: Arrival): LimitRefusal | null {
+    let first: LimitRefusal | null = null
+    for (const candidate of call.candidates) {
+      const exceeded = this.#exceeded(candidate)
+      if (!exceeded) return null
+      if (first === null || waitOf(exceeded) < waitOf(first)) first = exceeded
+    }
+    return first
+  }
+
+  /** In how many ms the first of the call's accounts that are over their limits is back; infinite if none is over or none comes back. */
+  backInMs(call: Arrival): number {
+    let soonestMs = Number.POSITIVE_INFINITY
+    for (const candidate of call.candidates) {
+      const exceeded = this.#exceeded(candidate)
+      if (exceeded) soonestMs = Math.min(soonestMs, waitOf(exceeded))
+    }
+    return soonestMs
+  }
+
+  /** The call's candidates that are within their own limits. */
+  #openTo({ candidates }: Arrival): readonly RankedCandidate[] {
+    if (!candidates.some(hasLimits)) return candidates
+    return candidates.filter((candidate) => !this.#exceeded(candidate))
+  }
+
+  #exceeded(candidate: RankedCandidate): LimitRefusal | null {
+    return hasLimits(candidate) ? this.#limits.exceeded(limitedAccount(candidate)) : null
+  }
+
+  #boundAmong({ request }: Arrival, candidates: readonly RankedCandidate[]): RankedCandidate | null {
     const own = request.session && this.#bindings.accountOf(request.session.key)
     return (own && candidates.find(({ accountId }) => accountId === own)) || null
   }
 
   #freeAccount(call: Arrival, kept: Slots | null, onlyAt: string | null): RankedCandidate | null {
     for (const need of call.callerNeeds) if (!this.#isFree(need, kept)) return null
-    for (const candidate of this.accountsFor(call)) {
+    const accounts = this.accountsFor(call)
+    if (accounts.length === 0) return call.candidates[0] as RankedCandidate
+    for (const candidate of accounts) {
       const { accountId, concurrency } = candidate
       if (onlyAt !== null && accountId !== onlyAt) continue
       if (concurrency === null || this.#slots.inUse('account', accountId) < concurrency) return candidate
@@ -107,4 +149,8 @@ export class Vacancies {
     }
     return keeping
   }
+}
+
+function hasLimits({ limits }: RankedCandidate): boolean {
+  return limits.length > 0
 }

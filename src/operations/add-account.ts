@@ -1,5 +1,6 @@
 import type { Credentials, ProviderName } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
+import type { Limit } from '../domain/limit.ts'
 import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
 import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
@@ -15,6 +16,7 @@ export interface NewAccount {
   priority?: number | undefined
   weight?: number | undefined
   concurrency?: number | null | undefined
+  limits?: Limit[] | undefined
   models?: string[] | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
@@ -40,6 +42,7 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     priority: input.priority ?? DEFAULT_PRIORITY,
     weight: input.weight ?? DEFAULT_WEIGHT,
     concurrency: input.concurrency ?? null,
+    limits: input.limits ?? [],
     models: input.models ?? [],
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? null,

@@ -1,5 +1,6 @@
 import type { ProtocolName, SessionSource } from '../domain/call.ts'
 import type { GatewayError } from '../domain/errors.ts'
+import type { LimitStanding } from '../domain/limit.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { SseEvent } from './sse.ts'
 
@@ -19,6 +20,8 @@ export interface Protocol {
   renderError(error: GatewayError, callId: string): RenderedError
   /** An error of ours inside a stream whose head is out: the protocol's error event. */
   renderStreamError(error: GatewayError, callId: string): Buffer
+  /** What an answer's head says of the caller's own limit of money, by lower-case names; empty where clients know no way to say it. */
+  limitHeaders(standing: LimitStanding): Record<string, string>
   /** A model list, or one page of it as the query (with its `?`, or empty) asks. */
   renderModels(models: ServedModel[], query: string): Buffer
   renderModel(model: ServedModel): Buffer

@@ -3,8 +3,10 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { dirname } from 'node:path'
 import type { VendorWindow } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
+import type { Limited, LimitStanding, LimitSubject } from '../domain/limit.ts'
 import { isUsable } from '../gateway/directory.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import { standingsOf } from '../gateway/limits.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { privateFolder } from '../lib/private-folder.ts'
 import type { WhichBindings } from '../live/live-state.ts'
@@ -66,6 +68,7 @@ export class AdminSocket implements AsyncDisposable {
       'GET /status': () => statusOf(gateway, facts),
       'GET /slots': async () => ({ admissions: await live.admissions(), tickets: await live.tickets() }),
       'GET /sessions': () => live.bindings(),
+      'GET /limits': (query) => limitsOf(gateway, query as URLSearchParams),
       'POST /slots/release': async (asked) => {
         const { callId, by } = asked as ReleaseSlot
         const released = running.release(callId)
@@ -82,10 +85,11 @@ export class AdminSocket implements AsyncDisposable {
     this.#server = createServer(async (req, res) => {
       const send = (status: number, body: unknown) =>
         res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-      const answer = answers[`${req.method} ${req.url}`]
+      const [path = '', query] = (req.url ?? '').split('?')
+      const answer = answers[`${req.method} ${path}`]
       if (!answer) return send(404, { error: 'no such path' })
       try {
-        send(200, await answer(req.method === 'POST' ? await askedOf(req) : undefined))
+        send(200, await answer(req.method === 'POST' ? await askedOf(req) : new URLSearchParams(query)))
       } catch (error) {
         send(500, { error: (error as Error).message })
       }
@@ -138,6 +142,20 @@ function prepareFolder(folder: string): void {
       hint: 'Set admin.socket to a path in a folder of your own.',
     })
   }
+}
+
+/** What is used of the limits of `subject` and `id`. */
+async function limitsOf(gateway: Gateway, query: URLSearchParams): Promise<LimitStanding[]> {
+  const { users, keys, groups, accounts } = gateway.store
+  const found: Record<LimitSubject, (id: string) => Promise<Pick<Limited, 'id' | 'limits'>>> = {
+    user: users.find,
+    key: keys.find,
+    group: groups.find,
+    account: accounts.find,
+  }
+  const subject = query.get('subject') as LimitSubject
+  const { id, limits } = await found[subject](query.get('id') ?? '')
+  return standingsOf(gateway, { subject, id, limits })
 }
 
 async function statusOf(

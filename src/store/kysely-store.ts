@@ -11,7 +11,7 @@ import { callerOf, findKey, listKeys } from './queries/keys.ts'
 import { lastLedger, listLedger, readStanding } from './queries/ledger.ts'
 import { listPrices } from './queries/prices.ts'
 import { getSecret } from './queries/secrets.ts'
-import { listCalls, reportUsage, showCall, tailCalls } from './queries/usage.ts'
+import { listCalls, readConsumption, reportUsage, showCall, tailCalls } from './queries/usage.ts'
 import { findUser, listUsers } from './queries/users.ts'
 import { verifyUsage } from './queries/verify.ts'
 import { Recorder } from './recorder.ts'
@@ -91,6 +91,7 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
       tail: (input) => tailCalls(reader, input),
       list: (input) => listCalls(reader, input),
       report: (input) => reportUsage(reader, input),
+      consumption: (input) => readConsumption(reader, input),
       prune: (input) => prune((soFar) => write('usage.pruneSlice', { ...input, prunedSoFar: soFar })),
       verify: () => verifyUsage(reader),
     },

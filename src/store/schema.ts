@@ -33,6 +33,8 @@ export interface UsersTable {
   status: string
   balance_nano_usd: number
   concurrency: number | null
+  /** JSON of Limits. */
+  limits: string
   created_at_ms: number
 }
 
@@ -42,6 +44,7 @@ export interface GroupsTable {
   multiplier_micro: number | null
   exclusive: Flag
   when_client_leaves: string | null
+  limits: string
   created_at_ms: number
 }
 
@@ -66,6 +69,7 @@ export interface AccountsTable {
   priority: number
   weight: number
   concurrency: number | null
+  limits: string
   models: string
   headers: string
   expires_at_ms: number | null
@@ -96,6 +100,7 @@ export interface ApiKeysTable {
   expires_at_ms: number | null
   concurrency: number | null
   quota_nano_usd: number | null
+  limits: string
   allow_ips: string
   deny_ips: string
   models: string

@@ -10,6 +10,7 @@ import type {
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
 import type { CallRecord } from '../domain/call.ts'
 import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
+import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
 import type { PriceRow } from '../domain/price.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { User, UserRole, UserStatus } from '../domain/user.ts'
@@ -75,6 +76,8 @@ export interface AddUser {
   role: UserRole
   balanceNanoUsd: number
   concurrency: number | null
+  /** None if left out. */
+  limits?: Limit[]
   by: Actor
 }
 
@@ -84,6 +87,8 @@ export interface UserChanges {
   role?: UserRole
   status?: UserStatus
   concurrency?: number | null
+  /** All of them anew. */
+  limits?: Limit[]
 }
 
 export interface KeyStore {
@@ -97,7 +102,9 @@ export interface KeyStore {
   set(input: { id: string; changes: KeyChanges; by: Actor }): Promise<ApiKey>
 }
 
-export interface AddKey extends Omit<ApiKey, 'id' | 'status' | 'createdAtMs'> {
+export interface AddKey extends Omit<ApiKey, 'id' | 'status' | 'createdAtMs' | 'limits'> {
+  /** None if left out. */
+  limits?: Limit[]
   /** Hex of HMAC-SHA-256 under the secret `api_key_hash`. */
   hash: string
   by: Actor
@@ -136,6 +143,8 @@ export interface AddGroup {
   multiplierMicro: number | null
   exclusive: boolean
   whenClientLeaves: WhenClientLeaves | null
+  /** None if left out. */
+  limits?: Limit[]
   accountIds: string[]
   by: Actor
 }
@@ -174,6 +183,8 @@ export interface AddAccount {
   priority: number
   weight: number
   concurrency: number | null
+  /** None if left out. */
+  limits?: Limit[]
   models: string[]
   headers: Record<string, string>
   expiresAtMs: number | null
@@ -222,10 +233,28 @@ export interface UsageStore {
   list(filter: UsageFilter & Page): Promise<StoredCall[]>
   /** From roll-ups: a time inside a quarter of an hour counts as its beginning. Throws `internal` if a sum is beyond 2^53. */
   report(input: { filter: UsageFilter; by: ReportDimension }): Promise<ReportRow[]>
+  /**
+   * What somebody used since a time, by quarters of an hour of the calls' admission (a time inside one counts as its
+   * beginning), and which of the named calls are in it: one view. `spending` says what callers have spent: cost or charge.
+   */
+  consumption(input: {
+    subject: LimitSubject
+    id: string
+    fromMs: number
+    spending: 'cost' | 'charged'
+    callIds: string[]
+  }): Promise<RecentUsage>
   /** Deletes rows of calls admitted before a time, some thousands in a transaction; a closing row per roll-up cell keeps the proof. Returns how many. */
   prune(input: { beforeMs: number; by: Actor }): Promise<number>
   /** Ledger = balances = usage = roll-ups, in one consistent view. */
   verify(): Promise<Verification>
+}
+
+export interface RecentUsage {
+  /** `toMs` is exclusive. */
+  spans: { fromMs: number; toMs: number; used: Consumption }[]
+  /** Those of the asked calls that are in the spans already. */
+  recordedCallIds: string[]
 }
 
 /** `last`: the newest so many. `after`: those that ended after it (its time, then its id). */

@@ -215,6 +215,38 @@ t.test('a balance that is used up: it says so, once, and goes on when there is c
   t.ok(balanceNanoUsd > 0 && balanceNanoUsd < 5e9, 'it was charged')
 })
 
+t.test(
+  'a limit of ours that opens in a moment: it waits and goes on; one that lasts: it shows our sentence and stops',
+  async (t) => {
+    const limited = await ClientSite.start(t, { user: ['--limit', 'requests=1/3s', '--limit', 'usd=100/1d'] })
+    for (let n = 0; n < 2; n++) {
+      const { code, stdout } = await run(['say hi'], { site: limited })
+      t.same({ code, stdout }, { code: 0, stdout: 'You said: say hi\n' }, 'also with a limit of money in the head')
+    }
+    const answers = asked(limited.take())
+    t.equal(answers.filter((answer) => answer === `${MESSAGE} 200`).length, 2)
+    t.ok(answers.includes(`${MESSAGE} 429`), answers.join())
+    await limited.settled(t, 2)
+
+    const { operator, user } = limited.served
+    for (const limit of ['usd=0.000001/month', 'requests=1/5h']) {
+      await operator.ask('user', 'set', user, '--limit', 'none', '--limit', limit)
+      const refused = await until('the limit to be in force', async () => {
+        limited.take()
+        const result = await run(['say hi'], { site: limited })
+        return result.code === 1 ? result : null
+      })
+      t.match(
+        refused.stdout,
+        /this user has used .* that its limit allows .*\. It opens again in .*, at 20\d\d-.* UTC/,
+        limit,
+      )
+      t.same(asked(limited.take()), [`${MESSAGE} 429`], 'it asks once')
+    }
+    t.equal(await limited.served.process.stop(), 0)
+  },
+)
+
 t.test('an upstream that refuses our credential: nobody is logged out', async (t) => {
   paid.next({ status: 401 })
   const { code, stdout } = await run(['say hi'], { site: paid })

@@ -69,6 +69,7 @@ t.test('every key can be set by its environment name, and by its older name besi
     size: '7KiB',
     USD: '7',
     number: '0.5',
+    'time zone': 'Europe/Berlin',
     'list of CIDRs': '10.0.0.0/8, ::1',
     'list of origins': 'https://a.example',
     'list of host names': 'a.example,*.b.example',

@@ -243,11 +243,12 @@ class History {
     return places.map((place) => ({
       accountId: ACCOUNTS[place] as string,
       concurrency: this.#limits.accounts[place] ?? null,
+      limits: [],
     }))
   }
 
   #entered(callId: string, answer: Awaited<ReturnType<LiveState['admit']>>): Outcome {
-    if (answer.kind === 'unknown') return 'unknown'
+    if (answer.kind === 'unknown' || answer.kind === 'unknown_usage') return answer.kind
     if (answer.kind === 'ticket') {
       this.#listen(answer)
       return 'waits'

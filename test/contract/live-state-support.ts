@@ -1,3 +1,4 @@
+import { NO_CONSUMPTION } from '../../src/domain/limit.ts'
 import type { Clock, SetTimer } from '../../src/lib/clock.ts'
 import type {
   Admission,
@@ -84,6 +85,7 @@ export async function openWorld(maker: LiveStateMaker): Promise<World> {
       callId: `call-${++calls}`,
       userId,
       keyId: `${userId}-key`,
+      groupId: 'g',
       userConcurrency: null,
       keyConcurrency: null,
       candidates: accounts('A'),
@@ -93,6 +95,8 @@ export async function openWorld(maker: LiveStateMaker): Promise<World> {
       needsBalance: false,
       quotaNanoUsd: null,
       reservedNanoUsd: 0,
+      limits: [],
+      estimate: { ...NO_CONSUMPTION, requests: 1 },
       ...changes,
     }
   }
@@ -116,7 +120,7 @@ export async function openWorld(maker: LiveStateMaker): Promise<World> {
       return answer.refusal
     },
     end: (admission, end) =>
-      live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, ...end }),
+      live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null, ...end }),
     inLine: async () => (await live.tickets()).map(({ callId }) => callId),
     running: async () =>
       Object.fromEntries((await live.admissions()).map(({ callId, accountId }) => [callId, accountId])),
@@ -136,7 +140,7 @@ export function waitFor(live: LiveState, ticket: Ticket): Waiting {
 export function accounts(text: string): RankedCandidate[] {
   return text.split(' ').map((word) => {
     const [accountId = '', limit] = word.split(':')
-    return { accountId, concurrency: limit === undefined ? null : Number(limit) }
+    return { accountId, concurrency: limit === undefined ? null : Number(limit), limits: [] }
   })
 }
 

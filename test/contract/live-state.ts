@@ -1,5 +1,7 @@
 import type { Test } from 'tap'
 import { historiesContract } from './live-state-histories.ts'
+import { limitHistoriesContract } from './live-state-limit-histories.ts'
+import { limitsContract } from './live-state-limits.ts'
 import { lineContract } from './live-state-line.ts'
 import { moneyContract } from './live-state-money.ts'
 import { sessionsContract } from './live-state-sessions.ts'
@@ -12,5 +14,7 @@ export async function liveStateContract(t: Test, maker: LiveStateMaker): Promise
   await t.test(`the line · ${maker.name}`, (t) => lineContract(t, maker))
   await t.test(`sessions · ${maker.name}`, (t) => sessionsContract(t, maker))
   await t.test(`money · ${maker.name}`, (t) => moneyContract(t, maker))
+  await t.test(`limits · ${maker.name}`, (t) => limitsContract(t, maker))
+  await t.test(`random histories of limits · ${maker.name}`, (t) => limitHistoriesContract(t, maker))
   await t.test(`random histories · ${maker.name}`, (t) => historiesContract(t, maker))
 }

@@ -94,6 +94,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     statusReason: null,
     priority: 50,
     weight: 100,
+    limits: [],
     concurrency: null,
     models: [],
     headers: {},

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { Limit } from '../../src/domain/limit.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import {
   accountNamed,
@@ -15,6 +16,14 @@ import {
 } from '../support/store.ts'
 
 const by = 'cli:alice'
+const LIMITS: Limit[] = [
+  {
+    metric: 'usd',
+    max: Number.MAX_SAFE_INTEGER,
+    window: { kind: 'calendar', unit: 'month', timeZone: 'Europe/Berlin' },
+  },
+  { metric: 'tokens', max: 0, window: { kind: 'sliding', ms: 1000 } },
+]
 const NOBODY = 'usr_00000000000000000000'
 
 /** Users, keys, groups, accounts, prices, secrets, audit and the revision feed. */
@@ -26,9 +35,16 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     })
 
   await test('a user is added, found, listed and changed', async (t, store) => {
-    const input = { ...userCalled('Alice@Example.com'), name: 'Alice', concurrency: null, role: 'admin' as const }
+    const input = {
+      ...userCalled('Alice@Example.com'),
+      name: 'Alice',
+      concurrency: null,
+      role: 'admin' as const,
+      limits: LIMITS,
+    }
     const alice = await store.users.add(input)
     t.match(alice, { id: /^usr_/, email: 'alice@example.com', name: 'Alice', role: 'admin', status: 'active' })
+    t.same(alice.limits, LIMITS)
     t.match(alice, { balanceNanoUsd: 0, concurrency: null, createdAtMs: START_MS })
     const refs = [alice.id, alice.id.slice(0, 12), 'alice@example.com', 'ALICE@example.COM']
     t.same(await Promise.all(refs.map((ref) => store.users.find(ref))), [alice, alice, alice, alice])
@@ -46,8 +62,8 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       status: 'disabled',
       concurrency: 7,
     } as const
-    const changed = await store.users.set({ id: bob.id, changes, by })
-    t.same(changed, { ...bob, ...changes, email: 'robert@example.com' })
+    const changed = await store.users.set({ id: bob.id, changes: { ...changes, limits: LIMITS }, by })
+    t.same(changed, { ...bob, ...changes, limits: LIMITS, email: 'robert@example.com' })
     t.same(await store.users.set({ id: bob.id, changes: {}, by }), changed, 'no change is no mistake')
     t.same(await store.users.set({ id: bob.id, changes: { concurrency: null, name: null }, by }), {
       ...changed,
@@ -235,6 +251,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       expiresAtMs: START_MS + 1,
       concurrency: 2 ** 40,
       quotaNanoUsd: Number.MAX_SAFE_INTEGER,
+      limits: LIMITS,
       allowIps: ['10.0.0.0/8'],
       denyIps: ['10.1.0.0/16', '::1/128'],
       models: ['claude-*'],
@@ -262,6 +279,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       expiresAtMs: null,
       concurrency: 1,
       quotaNanoUsd: null,
+      limits: [],
       allowIps: [],
       denyIps: [],
       models: [],
@@ -269,7 +287,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const { hash: newHash, ...visible } = changes
     const changed = await store.keys.set({
       id: key.id,
-      changes: { ...changes, allowIps: [], denyIps: [], models: [] },
+      changes: { ...changes, limits: [], allowIps: [], denyIps: [], models: [] },
       by,
     })
     t.same(changed, { ...key, ...visible })
@@ -321,10 +339,17 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const accounts = [await store.accounts.add(accountNamed('b')), await store.accounts.add(accountNamed('a'))]
     const accountIds = accounts.map(({ id }) => id)
     world.clock.nowMs += 7
-    const input = { ...groupNamed('mixed'), multiplierMicro: 0, exclusive: true, whenClientLeaves: 'read_on' as const }
+    const input = {
+      ...groupNamed('mixed'),
+      multiplierMicro: 0,
+      exclusive: true,
+      whenClientLeaves: 'read_on' as const,
+      limits: LIMITS,
+    }
     const group = await store.groups.add({ ...input, accountIds: [...accountIds, ...accountIds] })
     t.match(group, { id: /^grp_/, name: 'mixed', multiplierMicro: 0, exclusive: true, createdAtMs: START_MS + 7 })
     t.equal(group.whenClientLeaves, 'read_on')
+    t.same(group.limits, LIMITS)
     t.same(await store.groups.find('mixed'), group)
     t.same(
       (await store.accounts.list()).map(({ name, groupIds }) => [name, groupIds]),
@@ -340,7 +365,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const other = await store.groups.add(groupNamed('another'))
     await t.rejects(store.groups.set({ id: other.id, changes: { name: 'mixed' }, by }), { code: 'conflict' })
     t.same(await store.groups.list(), [other, group], 'by name')
-    const changes = { name: 'more', multiplierMicro: null, exclusive: false, whenClientLeaves: null }
+    const changes = { name: 'more', multiplierMicro: null, exclusive: false, whenClientLeaves: null, limits: [] }
     t.same(await store.groups.set({ id: group.id, changes, by }), { ...group, ...changes })
     t.equal((await store.groups.set({ id: group.id, changes: { exclusive: true }, by })).name, 'more')
 
@@ -373,6 +398,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       priority: 1,
       weight: 0,
       concurrency: 3,
+      limits: LIMITS,
       models: ['claude-*'],
       headers: { 'x-team': 'blue' },
       expiresAtMs: START_MS + 1,
@@ -405,6 +431,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       priority: 2,
       weight: 3,
       concurrency: null,
+      limits: [],
       models: [],
       headers: {},
       expiresAtMs: null,

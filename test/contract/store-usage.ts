@@ -247,6 +247,57 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
     t.same(asked.recordedCallIds, ids.slice(1, 2), 'of any number of calls')
   })
 
+  await test('what somebody has used of late is told by quarters of an hour, in one view', async (t, store) => {
+    const [scene, other] = [await addScene(store, 1_000_000), await addScene(store, 1_000_000)]
+    const at = (atMs: number, n: number, of = scene) =>
+      callOf(of, { atMs, costNanoUsd: n, chargedNanoUsd: 2 * n, usage: usageOf(n), upstreamModel: `model-${n % 2}` })
+    const calls = [
+      at(START_MS - 1, 1),
+      at(START_MS, 2),
+      at(START_MS + 1, 3),
+      at(START_MS + QUARTER_MS, 4),
+      at(START_MS, 5, other),
+      at(START_MS + 2, 6, { ...other, groupId: scene.groupId }),
+    ]
+    for (const call of calls) await store.usage.record(call, false)
+    const callIds = [newCallId(0), ...calls.map(({ id }) => id)]
+    const sumOf = (some: CallRecord[]) => {
+      const sum = (read: (call: CallRecord) => number) => some.reduce((total, call) => total + read(call), 0)
+      return {
+        requests: some.length,
+        inputTokens: sum(({ usage }) => usage.inputTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens),
+        cacheReadTokens: sum(({ usage }) => usage.cacheReadTokens),
+        outputTokens: sum(({ usage }) => usage.outputTokens),
+        costNanoUsd: sum(({ costNanoUsd }) => costNanoUsd),
+      }
+    }
+    const idsOf = { key: 'keyId', user: 'userId', group: 'groupId', account: 'accountId' } as const
+    for (const subject of ['key', 'user', 'group', 'account'] as const) {
+      const name = idsOf[subject]
+      for (const spending of ['cost', 'charged'] as const) {
+        const asked = { subject, id: scene[name], fromMs: START_MS + 7, spending, callIds }
+        const { spans, recordedCallIds } = await store.usage.consumption(asked)
+        const expected = [START_MS, START_MS + QUARTER_MS].map((fromMs) => {
+          const toMs = fromMs + QUARTER_MS
+          const inIt = calls.filter((call) => call[name] === scene[name] && call.atMs >= fromMs && call.atMs < toMs)
+          const used = sumOf(inIt)
+          return { fromMs, toMs, used: { ...used, spentNanoUsd: used.costNanoUsd * (spending === 'cost' ? 1 : 2) } }
+        })
+        t.same(spans, expected, `${subject} ${spending}`)
+        t.same(recordedCallIds.toSorted(), calls.map(({ id }) => id).toSorted())
+      }
+    }
+    const nobody = { subject: 'key' as const, id: 'key_none', fromMs: 0, spending: 'cost' as const, callIds: [] }
+    t.same(await store.usage.consumption(nobody), { spans: [], recordedCallIds: [] })
+    await store.usage.prune({ beforeMs: START_MS + QUARTER_MS, by })
+    const { spans } = await store.usage.consumption({ ...nobody, id: scene.keyId })
+    t.same(
+      spans.map(({ used }) => used.requests),
+      [1, 2, 1],
+      'pruning forgets nothing',
+    )
+  })
+
   await test('a report adds up roll-ups by each dimension', async (t, store) => {
     const [a, b] = [await addScene(store, 1_000_000_000), await addScene(store, 1_000_000_000)]
     const calls = Array.from({ length: 60 }, (_, n) =>

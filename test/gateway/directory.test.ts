@@ -69,9 +69,9 @@ const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 function callerWith(status: 'active' | 'revoked'): StoredCaller {
   return {
-    key: { id: 'key_1', status, allowIps: [], denyIps: [], models: [] },
-    user: { id: 'usr_1', status: 'active' },
-    group: { id: 'grp_1', multiplierMicro: null, exclusive: false },
+    key: { id: 'key_1', status, allowIps: [], denyIps: [], models: [], limits: [] },
+    user: { id: 'usr_1', status: 'active', limits: [] },
+    group: { id: 'grp_1', multiplierMicro: null, exclusive: false, limits: [] },
     member: null,
   } as unknown as StoredCaller
 }
@@ -80,7 +80,7 @@ function account(id: string, more: Partial<StoredAccount> = {}): StoredAccount {
   return {
     ...{ id, provider: 'anthropic', name: id, baseUrl: 'https://api.anthropic.com', status: 'active', priority: 50 },
     ...{ statusReason: null, weight: 100, concurrency: null, models: [], headers: {}, expiresAtMs: null, rest: null },
-    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null },
+    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [] },
     ...{ last4: '1234', sealedCredentials: 'sealed', groupIds: ['grp_1'], createdAtMs: 0, ...more },
   }
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { NO_CONSUMPTION } from '../../src/domain/limit.ts'
 import { arrivalOf } from '../../src/live/arrival.ts'
 import { Line } from '../../src/live/line.ts'
 
@@ -7,15 +8,18 @@ function arrival(userId: string, number: number, turn = 0) {
     callId: `${userId}-${number}`,
     userId,
     keyId: 'key',
+    groupId: 'group',
     userConcurrency: 1,
     keyConcurrency: null,
-    candidates: [{ accountId: 'A', concurrency: 1 }],
+    candidates: [{ accountId: 'A', concurrency: 1, limits: [] }],
     session: null,
     lineExtra: 0,
     deadlineMs: 0,
     needsBalance: false,
     quotaNanoUsd: null,
     reservedNanoUsd: 0,
+    limits: [],
+    estimate: NO_CONSUMPTION,
   }
   return arrivalOf(request, { number, turn }, 0)
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { NO_CONSUMPTION } from '../../src/domain/limit.ts'
 import { Standings } from '../../src/live/standings.ts'
 
 const request = (user: string) => ({
@@ -14,6 +15,9 @@ const request = (user: string) => ({
   lineExtra: 0,
   deadlineMs: 0,
   reservedNanoUsd: 0,
+  groupId: '',
+  limits: [],
+  estimate: NO_CONSUMPTION,
 })
 
 function takeOver(standings: Standings, user: string): void {

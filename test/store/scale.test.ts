@@ -7,7 +7,7 @@ import { migrateUp } from '../../src/store/migrate.ts'
 import { changesSince } from '../../src/store/queries/changes.ts'
 import { callerOf } from '../../src/store/queries/keys.ts'
 import { lastLedger, listLedger, readStanding } from '../../src/store/queries/ledger.ts'
-import { listCalls, reportUsage, showCall, tailCalls } from '../../src/store/queries/usage.ts'
+import { listCalls, readConsumption, reportUsage, showCall, tailCalls } from '../../src/store/queries/usage.ts'
 import type { Database } from '../../src/store/schema.ts'
 import { addScene, callOf, freeCallOf, START_MS, sqliteWorlds } from '../support/store.ts'
 
@@ -92,7 +92,11 @@ t.test('what is asked often, or of tables that grow without end, is answered by 
     "a ledger's end": () => lastLedger(database, { userId, count: 10 }),
     'a standing': () => readStanding(database, { userId, keyId, spending: 'cost', callIds: ids }).catch(() => {}),
   }
-  await sql`insert into users values (${userId}, 'a@b', null, 'user', 'active', 0, null, 0)`.execute(database)
+  for (const subject of ['key', 'user', 'group', 'account'] as const) {
+    const recent = { subject, id: 'id', fromMs: START_MS, spending: 'cost' as const, callIds: ids }
+    asked[`what a ${subject} has used of late`] = () => readConsumption(database, recent)
+  }
+  await sql`insert into users values (${userId}, 'a@b', null, 'user', 'active', 0, null, '[]', 0)`.execute(database)
   for (const [name, ask] of Object.entries(asked)) {
     queries.length = 0
     await ask()
@@ -110,6 +114,8 @@ t.test('what is asked often, or of tables that grow without end, is answered by 
     const scans = plans.filter((step) => /^SCAN (?!usage USING INDEX usage_by_end$)/.test(step))
     t.same(scans, [], `${name}: ${plans.join(' · ')}`)
     t.ok(plans.length > 0)
+    if (name.startsWith('what a '))
+      t.match(plans.join(), /roll_up_cells_by_/, 'by whose they are, not by all of a month')
   }
   await database.destroy()
 })

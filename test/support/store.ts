@@ -228,6 +228,7 @@ export function accountNamed(name: string) {
     priority: 50,
     weight: 100,
     concurrency: null,
+    limits: [],
     models: [],
     headers: {},
     expiresAtMs: null,

@@ -25,6 +25,7 @@ import { reloadDaemon } from '../admin-client.ts'
 import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
+import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
 import { choiceArgument, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
@@ -43,6 +44,7 @@ export const fill: Fill = (account, act) => {
     .option('--priority <n>', 'lower is tried first (default: 50)', wholeFlag(0))
     .option('--weight <n>', 'share among accounts of the same priority (default: 100)', wholeFlag(0))
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
+    .addOption(newLimitOption())
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
@@ -75,12 +77,12 @@ export const fill: Fill = (account, act) => {
     .action(act(list))
   account
     .command('show <account>')
-    .summary('one account, its rests and its vendor windows')
+    .summary('one account, its rests and vendor windows, and what is used of its limits')
     .addHelpText('after', examples('subgate account show work'))
     .action(act(show))
   account
     .command('set <account>')
-    .summary('change an account; lists are replaced')
+    .summary('change an account; lists are replaced, limits one by one')
     .option('--name <name>')
     .option('--base-url <url>')
     .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
@@ -90,6 +92,7 @@ export const fill: Fill = (account, act) => {
     .option('--priority <n>', 'lower is tried first', wholeFlag(0))
     .option('--weight <n>', 'share among accounts of the same priority', wholeFlag(0))
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
+    .addOption(setLimitOption())
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
@@ -167,7 +170,7 @@ function restRuleText({ status, keywords, restMs }: RestRule): string {
   return `${status}${keywords.length > 0 ? `:${keywords.join(',')}` : ''}=${formatDuration(restMs)}`
 }
 
-interface AccountFlags extends SecretFlags {
+interface AccountFlags extends SecretFlags, LimitFlags {
   name?: string
   baseUrl?: string
   allowHost?: boolean
@@ -184,6 +187,7 @@ interface AccountFlags extends SecretFlags {
 async function add(context: Context, flags: AccountFlags, provider: string): Promise<void> {
   const { out, nowMs } = context
   const expiresAtMs = flags.expires === undefined ? null : futureMoment(flags.expires, nowMs, out.utc)
+  const limits = limitsAfter(context, flags, [])
   if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
   const work = await context.work()
   const groupIds = await groupsFor(context, work.store, flags.group)
@@ -196,6 +200,7 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     priority: flags.priority,
     weight: flags.weight,
     concurrency: flags.concurrency,
+    limits,
     models: flags.models,
     headers: flags.header,
     expiresAtMs,
@@ -378,7 +383,8 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
   const account = await store.accounts.find(ref)
   const groups = (await store.groups.list()).filter((group) => account.groupIds.includes(group.id))
   const provider = providers[account.provider]
-  out.data(shown(account), () =>
+  const limits = await shownLimits(context, 'account', account)
+  out.data({ ...shown(account), limits }, () =>
     out.facts([
       ['id', account.id],
       ['name', printable(account.name)],
@@ -390,6 +396,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ['priority', `${account.priority} (lower is tried first)`],
       ['weight', String(account.weight)],
       ['at a time', account.concurrency === null ? 'no limit' : `${account.concurrency} calls`],
+      ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
       [
         'headers',
@@ -411,7 +418,8 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
   const newKey = flags.fromEnv !== undefined || flags.fromFile !== undefined || flags.apiKeyStdin
   if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
   const work = await context.work()
-  const { id, provider } = await work.store.accounts.find(ref)
+  const { id, provider, limits: before } = await work.store.accounts.find(ref)
+  const limits = limitsAfter(context, flags, before)
   const isDefault = flags.models?.length === 1 && flags.models[0] === 'default'
   const update: AccountUpdate = {
     ...(flags.name !== undefined && { name: flags.name }),
@@ -419,6 +427,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.priority !== undefined && { priority: flags.priority }),
     ...(flags.weight !== undefined && { weight: flags.weight }),
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
+    ...(limits !== undefined && { limits }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),

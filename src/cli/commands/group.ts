@@ -4,6 +4,7 @@ import { formatMultiplier } from '../../domain/money.ts'
 import type { AddGroup } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
+import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
 import { choiceOption, multiplierFlag, orNone, requireChange, textListFlag } from '../options.ts'
 import type { Fill } from '../program.ts'
 import { emails } from './key.ts'
@@ -16,12 +17,13 @@ export const fill: Fill = (group, act) => {
     .option('--account <account>', 'attach this account; may be repeated', textListFlag)
     .option('--exclusive', 'only users who are attached to it may use it')
     .addOption(whenClientLeavesOption())
+    .addOption(newLimitOption())
     .addHelpText('after', '\nExample:\n  subgate group add premium --multiplier 1.5 --account work --exclusive')
     .action(act(add))
   group.command('list').summary('all groups').addHelpText('after', examples('subgate group list')).action(act(list))
   group
     .command('show <group>')
-    .summary('one group, with its accounts and users')
+    .summary('one group, with its limits, accounts and users')
     .addHelpText('after', examples('subgate group show premium'))
     .action(act(show))
   group
@@ -36,7 +38,11 @@ export const fill: Fill = (group, act) => {
     .option('--exclusive', 'only users who are attached to it may use it')
     .option('--no-exclusive', 'everybody may use it')
     .addOption(whenClientLeavesOption())
-    .addHelpText('after', examples('subgate group set premium --multiplier 1.2 --no-exclusive'))
+    .addOption(setLimitOption())
+    .addHelpText(
+      'after',
+      examples('subgate group set premium --multiplier 1.2 --no-exclusive', 'subgate group set free --limit usd=20/1d'),
+    )
     .action(act(set))
   group
     .command('attach <group>')
@@ -70,7 +76,7 @@ function whenClientLeavesOption(): Option {
   )
 }
 
-interface GroupFlags {
+interface GroupFlags extends LimitFlags {
   name?: string
   multiplier?: number | null
   account?: string[]
@@ -79,6 +85,7 @@ interface GroupFlags {
 }
 
 async function add(context: Context, flags: GroupFlags, name: string): Promise<void> {
+  const limits = limitsAfter(context, flags, []) ?? []
   const store = await context.store()
   const accounts = await Promise.all((flags.account ?? []).map((ref) => store.accounts.find(ref)))
   const group = await store.groups.add({
@@ -86,6 +93,7 @@ async function add(context: Context, flags: GroupFlags, name: string): Promise<v
     multiplierMicro: flags.multiplier ?? null,
     exclusive: flags.exclusive ?? false,
     whenClientLeaves: flags.whenClientLeaves ?? null,
+    limits,
     accountIds: accounts.map((account) => account.id),
     by: context.actor,
   })
@@ -133,7 +141,8 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
     email: email.get(member.userId) ?? member.userId,
   }))
   const names = accounts.map(({ id, name, provider, status }) => ({ id, name, provider, status }))
-  out.data({ ...group, accounts: names, members }, () =>
+  const limits = await shownLimits(context, 'group', group)
+  out.data({ ...group, limits, accounts: names, members }, () =>
     [
       out.facts([
         ['id', group.id],
@@ -144,6 +153,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
           'when a client leaves',
           group.whenClientLeaves ?? (context.config.runMode === 'saas' ? 'read_on (default)' : 'abort (default)'),
         ],
+        ...limitFacts(context, limits),
         ['accounts', names.map((account) => account.name).join(', ') || 'none'],
       ]),
       members.length === 0
@@ -165,12 +175,14 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
 
 async function set(context: Context, flags: GroupFlags, ref: string): Promise<void> {
   const store = await context.store()
-  const { id } = await store.groups.find(ref)
+  const { id, limits: before } = await store.groups.find(ref)
+  const limits = limitsAfter(context, flags, before)
   const changes: Partial<Omit<AddGroup, 'by' | 'accountIds'>> = {
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.multiplier !== undefined && { multiplierMicro: flags.multiplier }),
     ...(flags.exclusive !== undefined && { exclusive: flags.exclusive }),
     ...(flags.whenClientLeaves !== undefined && { whenClientLeaves: flags.whenClientLeaves }),
+    ...(limits !== undefined && { limits }),
   }
   requireChange(changes)
   const group = await store.groups.set({ id, changes, by: context.actor })

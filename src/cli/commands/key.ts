@@ -9,6 +9,7 @@ import type { KeyChanges, Store } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { byAge, type Column } from '../format.ts'
+import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
 import { flag, futureMoment, listFlag, orNone, requireChange, textListFlag, usdFlag, wholeFlag } from '../options.ts'
 import type { Output } from '../output.ts'
 import type { Fill } from '../program.ts'
@@ -26,6 +27,7 @@ export const fill: Fill = (key, act) => {
     .option('--group <group>', 'the pool of accounts that it uses', DEFAULT_GROUP)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
     .option('--quota <usd>', 'what it may spend in its lifetime', usdFlag)
+    .addOption(newLimitOption())
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
     .option('--allow-ip <cidr>', 'only from here; may be repeated', cidrList)
     .option('--deny-ip <cidr>', 'not from here; may be repeated', cidrList)
@@ -33,7 +35,7 @@ export const fill: Fill = (key, act) => {
     .option('--key-from-env <name>', "take the user's existing key from the environment instead of making one")
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate key issue ada@example.com --name laptop\n  subgate key issue ada@example.com --expires 30d --quota 20 --models "claude-*"',
+      '\nExamples:\n  subgate key issue ada@example.com --name laptop\n  subgate key issue ada@example.com --expires 30d --quota 20 --models "claude-*"\n  subgate key issue ada@example.com --limit requests=60/1m --limit usd=5/1d',
     )
     .action(act(issue))
   key
@@ -44,21 +46,28 @@ export const fill: Fill = (key, act) => {
     .action(act(list))
   key
     .command('show <key>')
-    .summary('one key, and what it has spent')
+    .summary('one key, what it has spent, and what is used of its limits')
     .addHelpText('after', examples('subgate key show laptop'))
     .action(act(show))
   key
     .command('set <key>')
-    .summary('change a key; lists are replaced')
+    .summary('change a key; lists are replaced, limits one by one')
     .option('--name <name>', 'none = take it away', orNone(String))
     .option('--group <group>')
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--quota <usd>', 'what it may spend in its lifetime; none = no limit', orNone(usdFlag))
+    .addOption(setLimitOption())
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .option('--allow-ip <cidr>', 'only from here; any = from everywhere', anyOr(cidrList))
     .option('--deny-ip <cidr>', 'not from here; any = nowhere denied', anyOr(cidrList))
     .option('--models <pattern>', 'only these models; any = all', anyOr(textListFlag))
-    .addHelpText('after', examples('subgate key set laptop --expires 30d --quota none'))
+    .addHelpText(
+      'after',
+      examples(
+        'subgate key set laptop --expires 30d --quota none',
+        'subgate key set laptop --limit usd=5/1d --limit requests=none',
+      ),
+    )
     .action(act(set))
   key
     .command('rotate <key>')
@@ -79,7 +88,7 @@ function anyOr<T>(read: (text: string, before: T[] | undefined) => T[]) {
   return (text: string, before: T[] | undefined): T[] => (text === 'any' ? [] : read(text, before))
 }
 
-interface IssueFlags {
+interface IssueFlags extends LimitFlags {
   name?: string
   group: string
   expires?: string
@@ -94,6 +103,7 @@ interface IssueFlags {
 async function issue(context: Context, flags: IssueFlags, userRef: string): Promise<void> {
   const { out, io, nowMs } = context
   const expiresAtMs = flags.expires === undefined ? null : futureMoment(flags.expires, nowMs, out.utc)
+  const limits = limitsAfter(context, flags, []) ?? []
   const work = await context.work()
   const user = await work.store.users.find(userRef)
   const group = await work.store.groups.find(flags.group)
@@ -108,6 +118,7 @@ async function issue(context: Context, flags: IssueFlags, userRef: string): Prom
     expiresAtMs,
     concurrency: flags.concurrency ?? null,
     quotaNanoUsd: flags.quota ?? null,
+    limits,
     allowIps: flags.allowIp ?? [],
     denyIps: flags.denyIp ?? [],
     models: flags.models ?? [],
@@ -172,7 +183,8 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
   const group = await store.groups.find(key.groupId)
   const spending = config.runMode === 'simple' ? 'cost' : 'charged'
   const standing = await store.ledger.standing({ userId: user.id, keyId: key.id, spending, callIds: [] })
-  const facts = { ...key, userEmail: user.email, groupName: group.name, spentNanoUsd: standing.keySpentNanoUsd }
+  const limits = await shownLimits(context, 'key', key)
+  const facts = { ...key, limits, userEmail: user.email, groupName: group.name, spentNanoUsd: standing.keySpentNanoUsd }
   out.data(facts, () =>
     out.facts([
       ['id', key.id],
@@ -183,6 +195,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ['status', key.status],
       ['spent', formatUsd(standing.keySpentNanoUsd)],
       ['quota', key.quotaNanoUsd === null ? 'none' : formatUsd(key.quotaNanoUsd)],
+      ...limitFacts(context, limits),
       ['at a time', key.concurrency === null ? 'no limit of its own' : `${key.concurrency} calls`],
       ['models', key.models.join(', ') || 'all'],
       ['only from', key.allowIps.join(', ')],
@@ -193,7 +206,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
   )
 }
 
-interface SetFlags {
+interface SetFlags extends LimitFlags {
   name?: string | null
   group?: string
   expires?: string
@@ -208,12 +221,14 @@ async function set(context: Context, flags: SetFlags, ref: string): Promise<void
   const { out, nowMs } = context
   const expiry = (text: string) => (text === 'never' ? null : futureMoment(text, nowMs, out.utc))
   const store = await context.store()
-  const { id } = await store.keys.find(ref)
+  const { id, limits: before } = await store.keys.find(ref)
+  const limits = limitsAfter(context, flags, before)
   const changes: KeyChanges = {
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.group !== undefined && { groupId: (await store.groups.find(flags.group)).id }),
     ...(flags.expires !== undefined && { expiresAtMs: flag(expiry)(flags.expires) }),
     ...(flags.quota !== undefined && { quotaNanoUsd: flags.quota }),
+    ...(limits !== undefined && { limits }),
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
     ...(flags.allowIp !== undefined && { allowIps: flags.allowIp }),
     ...(flags.denyIp !== undefined && { denyIps: flags.denyIp }),

@@ -6,6 +6,15 @@ import type { LedgerEntry, UserChanges } from '../../store/store.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { byAge, shortUsd } from '../format.ts'
+import {
+  type LimitFlags,
+  limitFacts,
+  limitsAfter,
+  newLimitOption,
+  perMinuteOptions,
+  setLimitOption,
+  shownLimits,
+} from '../limits.ts'
 import { choiceOption, orNone, requireChange, usdFlag, wholeFlag } from '../options.ts'
 import type { Action, Fill } from '../program.ts'
 import { keyColumns } from './key.ts'
@@ -14,6 +23,8 @@ import { keyColumns } from './key.ts'
 const LEDGER_SHOWN = 10
 
 export const fill: Fill = (user, act) => {
+  const [rpm, tpm] = perMinuteOptions()
+  const [setRpm, setTpm] = perMinuteOptions('; none = no such limit')
   user
     .command('add <email>')
     .summary('make a user')
@@ -21,12 +32,18 @@ export const fill: Fill = (user, act) => {
     .addOption(roleOption().default('user'))
     .option('--balance <usd>', 'opening balance', usdFlag)
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
-    .addHelpText('after', '\nExample:\n  subgate user add ada@example.com --name "Ada Lovelace" --concurrency 10')
+    .addOption(rpm)
+    .addOption(tpm)
+    .addOption(newLimitOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  subgate user add ada@example.com --name "Ada Lovelace" --concurrency 10\n  subgate user add bob@example.com --rpm 60 --tpm 200k --limit usd=50/month@Europe/Berlin',
+    )
     .action(act(addUser))
   user.command('list').summary('all users').addHelpText('after', examples('subgate user list')).action(act(listUsers))
   user
     .command('show <user>')
-    .summary('one user, with its keys and latest ledger entries')
+    .summary('one user, with its limits, keys and latest ledger entries')
     .addHelpText('after', examples('subgate user show ada@example.com'))
     .action(act(showUser))
   user
@@ -36,7 +53,13 @@ export const fill: Fill = (user, act) => {
     .option('--name <name>', 'full name; none = take it away', orNone(String))
     .addOption(roleOption())
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
-    .addHelpText('after', '\nExample:\n  subgate user set ada@example.com --concurrency none')
+    .addOption(setRpm)
+    .addOption(setTpm)
+    .addOption(setLimitOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  subgate user set ada@example.com --concurrency none\n  subgate user set ada@example.com --rpm none --limit usd=20/1d',
+    )
     .action(act(setUser))
   user
     .command('disable <user>')
@@ -63,7 +86,7 @@ function roleOption(): Option {
   return choiceOption('--role <role>', 'admins are users who may be shown everything', ['admin', 'user'])
 }
 
-interface AddFlags {
+interface AddFlags extends LimitFlags {
   name?: string
   role: UserRole
   balance?: number
@@ -72,6 +95,7 @@ interface AddFlags {
 
 async function addUser(context: Context, flags: AddFlags, email: string): Promise<void> {
   const { defaults } = context.config
+  const limits = limitsAfter(context, flags, []) ?? []
   const store = await context.store()
   const user = await store.users.add({
     email,
@@ -79,6 +103,7 @@ async function addUser(context: Context, flags: AddFlags, email: string): Promis
     role: flags.role,
     balanceNanoUsd: flags.balance ?? defaults.userBalanceNanoUsd,
     concurrency: flags.concurrency === undefined ? defaults.userConcurrency : flags.concurrency,
+    limits,
     by: context.actor,
   })
   context.out.data(user, () => user.id)
@@ -114,7 +139,8 @@ async function showUser(context: Context, _flags: object, ref: string): Promise<
   const user = await store.users.find(ref)
   const keys = byAge(await allRows((page) => store.keys.list({ ...page, userId: user.id })))
   const ledger = (await allRows((page) => store.ledger.list({ ...page, userId: user.id }))).slice(-LEDGER_SHOWN)
-  out.data({ ...user, keys, ledger }, () =>
+  const limits = await shownLimits(context, 'user', user)
+  out.data({ ...user, limits, keys, ledger }, () =>
     [
       out.facts([
         ['id', user.id],
@@ -123,6 +149,7 @@ async function showUser(context: Context, _flags: object, ref: string): Promise<
         ['role', user.role],
         ['status', user.status],
         ['balance', formatUsd(user.balanceNanoUsd)],
+        ...limitFacts(context, limits),
         ['at a time', user.concurrency === null ? 'no limit' : `${user.concurrency} calls`],
         ['created', out.time(user.createdAtMs)],
       ]),
@@ -145,11 +172,16 @@ function ledgerTable(out: Context['out'], entries: LedgerEntry[]): string {
   ])
 }
 
-async function setUser(context: Context, flags: UserChanges, ref: string): Promise<void> {
+type SetFlags = Omit<UserChanges, 'limits' | 'status'> & LimitFlags
+
+async function setUser(context: Context, flags: SetFlags, ref: string): Promise<void> {
   requireChange(flags)
+  const { limit: _, rpm: __, tpm: ___, ...others } = flags
   const store = await context.store()
-  const { id } = await store.users.find(ref)
-  const user = await store.users.set({ id, changes: flags, by: context.actor })
+  const { id, limits: before } = await store.users.find(ref)
+  const limits = limitsAfter(context, flags, before)
+  const changes: UserChanges = { ...others, ...(limits !== undefined && { limits }) }
+  const user = await store.users.set({ id, changes, by: context.actor })
   context.out.data(user, () => user.id)
   context.out.say(`Changed ${user.email}.`)
 }

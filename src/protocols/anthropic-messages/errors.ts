@@ -1,5 +1,7 @@
 import { ERROR_STATUS, type ErrorCode, type GatewayError } from '../../domain/errors.ts'
+import type { LimitWindow } from '../../domain/limit.ts'
 import type { RenderedError } from '../protocol.ts'
+import { renderLimitReached } from './limits.ts'
 
 /** Anthropic's status and error type for each of our codes; a gateway's own money is a billing_error. */
 const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
@@ -19,12 +21,20 @@ const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
   timed_out: { type: 'timeout_error' },
 }
 
+/**
+ * What opens again within this is waited for: SDKs obey a `retry-after` below a minute, and Claude Code goes on by itself.
+ * What takes longer is a cap: clients show our sentence and stop.
+ */
+const WAITED_FOR_MS = 59_000
+
 export function renderMessagesError(error: GatewayError, callId: string): RenderedError {
-  const { retryAfterMs, shouldRetry, status } = error.facts
+  const cap = capOf(error)
+  const { retryAfterMs, shouldRetry = cap ? false : undefined, status } = error.facts
   return {
     status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
     headers: {
       'request-id': callId,
+      ...(cap && renderLimitReached(cap)),
       ...(retryAfterMs !== undefined && { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) }),
       ...(shouldRetry !== undefined && { 'x-should-retry': String(shouldRetry) }),
     },
@@ -36,10 +46,15 @@ export function renderMessagesStreamError(error: GatewayError, callId: string): 
   return Buffer.from(`event: error\ndata: ${bodyOf(error, callId)}\n\n`)
 }
 
+/** The window of the caller's own limit that the error is about, if it is not over in a moment. */
+function capOf({ facts: { usedUp, retryAfterMs = 0 } }: GatewayError): LimitWindow | null {
+  return usedUp && retryAfterMs > WAITED_FOR_MS ? usedUp : null
+}
+
 function bodyOf(error: GatewayError, callId: string): string {
   return JSON.stringify({
     type: 'error',
-    error: { type: FORMS[error.code].type, message: error.message },
+    error: { type: capOf(error) ? 'billing_error' : FORMS[error.code].type, message: error.message },
     request_id: callId,
   })
 }

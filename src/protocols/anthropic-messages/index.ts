@@ -1,5 +1,6 @@
 import type { Protocol } from '../protocol.ts'
 import { renderMessagesError, renderMessagesStreamError } from './errors.ts'
+import { renderLimitHeaders } from './limits.ts'
 import { renderMessagesModel, renderMessagesModels } from './models.ts'
 import { parseMessages } from './parse.ts'
 import { messagesMeter } from './usage.ts'
@@ -14,6 +15,7 @@ export const anthropicMessages: Protocol = {
   keepAlive: () => PING,
   renderError: renderMessagesError,
   renderStreamError: renderMessagesStreamError,
+  limitHeaders: renderLimitHeaders,
   renderModels: renderMessagesModels,
   renderModel: renderMessagesModel,
 }

@@ -6,7 +6,7 @@ import type { GroupsTable } from '../schema.ts'
 import type { AddGroup, GroupStore } from '../store.ts'
 import { attachToGroup } from './attach.ts'
 import { announceBy } from './changes.ts'
-import { type Db, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
+import { type Db, fromJson, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
 
 export async function findGroup(db: Db, ref: string): Promise<Group> {
   return getGroup(db, await resolveRef(db, 'groups', ref))
@@ -43,6 +43,7 @@ export async function addGroup(trx: Trx, input: AddGroup, atMs: number): Promise
       multiplier_micro: input.multiplierMicro,
       exclusive: input.exclusive ? 1 : 0,
       when_client_leaves: input.whenClientLeaves,
+      limits: JSON.stringify(input.limits ?? []),
       created_at_ms: atMs,
     })
     .execute()
@@ -60,6 +61,7 @@ export async function setGroup(trx: Trx, input: Parameters<GroupStore['set']>[0]
     multiplier_micro: changes.multiplierMicro,
     exclusive: changes.exclusive === undefined ? undefined : changes.exclusive ? (1 as const) : (0 as const),
     when_client_leaves: changes.whenClientLeaves,
+    limits: changes.limits && JSON.stringify(changes.limits),
   })
   if (Object.keys(columns).length > 0) await trx.updateTable('groups').set(columns).where('id', '=', id).execute()
   await announceBy(trx, atMs, { by, action: 'group.set', change: { kind: 'group', subject: id }, detail: changes })
@@ -141,6 +143,7 @@ export function toGroup(row: Selectable<GroupsTable>): Group {
     multiplierMicro: row.multiplier_micro,
     exclusive: row.exclusive === 1,
     whenClientLeaves: row.when_client_leaves as Group['whenClientLeaves'],
+    limits: fromJson(row.limits),
     createdAtMs: row.created_at_ms,
   }
 }

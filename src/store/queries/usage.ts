@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { CallRecord } from '../../domain/call.ts'
 import { GatewayError } from '../../domain/errors.ts'
+import type { Consumption } from '../../domain/limit.ts'
 import { callIdPrefix } from '../../lib/id.ts'
 import {
   CELL_COLUMNS,
@@ -13,7 +14,16 @@ import {
   usageOf,
 } from '../columns.ts'
 import type { CellColumns, SumColumns } from '../schema.ts'
-import type { Page, ReportDimension, ReportRow, StoredCall, TailPosition, UsageFilter, UsageStore } from '../store.ts'
+import type {
+  Page,
+  RecentUsage,
+  ReportDimension,
+  ReportRow,
+  StoredCall,
+  TailPosition,
+  UsageFilter,
+  UsageStore,
+} from '../store.ts'
 import { audit } from './changes.ts'
 import type { Db, Trx } from './db.ts'
 import { type RecordEntry, recordCalls, recordedOf } from './record.ts'
@@ -138,6 +148,48 @@ export async function reportUsage(db: Db, input: Parameters<UsageStore['report']
     }
   })
 }
+
+const SUBJECT_COLUMN = { key: 'key_id', user: 'user_id', group: 'group_id', account: 'account_id' } as const
+
+/** Reads roll-ups: they are few, and stay when calls are pruned. */
+export async function readConsumption(db: Db, input: Parameters<UsageStore['consumption']>[0]): Promise<RecentUsage> {
+  const { subject, id, fromMs, spending, callIds } = input
+  return db.transaction().execute(async (view) => {
+    const rows = await view
+      .selectFrom('roll_ups')
+      .innerJoin('roll_up_cells', 'roll_up_cells.id', 'roll_ups.cell_id')
+      .select((e) => ['period_ms', ...CONSUMED_COLUMNS.map((column) => asText(e.fn.sum(e.ref(column))).as(column))])
+      .where(SUBJECT_COLUMN[subject], '=', id)
+      .where('period_ms', '>', fromMs - ROLL_UP_MS)
+      .groupBy('period_ms')
+      .orderBy('period_ms')
+      .execute()
+    const spans = rows.map((row) => {
+      const sum = (column: (typeof CONSUMED_COLUMNS)[number]) => exactNumber(row[column])
+      const used: Consumption = {
+        requests: sum('requests'),
+        inputTokens: sum('input_tokens') + sum('cache_write_5m_tokens') + sum('cache_write_1h_tokens'),
+        cacheReadTokens: sum('cache_read_tokens'),
+        outputTokens: sum('output_tokens'),
+        costNanoUsd: sum('cost_nano_usd'),
+        spentNanoUsd: sum(spending === 'cost' ? 'cost_nano_usd' : 'charged_nano_usd'),
+      }
+      return { fromMs: row.period_ms, toMs: row.period_ms + ROLL_UP_MS, used }
+    })
+    return { spans, recordedCallIds: await recordedOf(view, callIds) }
+  })
+}
+
+const CONSUMED_COLUMNS = [
+  'requests',
+  'input_tokens',
+  'cache_write_5m_tokens',
+  'cache_write_1h_tokens',
+  'cache_read_tokens',
+  'output_tokens',
+  'cost_nano_usd',
+  'charged_nano_usd',
+] as const satisfies (keyof SumColumns)[]
 
 /** Rows that one transaction prunes, so that charges never wait long for it: a tenth of a second. */
 const PRUNED_AT_A_TIME = 5000

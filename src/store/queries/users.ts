@@ -5,7 +5,7 @@ import { newId } from '../../lib/id.ts'
 import type { UsersTable } from '../schema.ts'
 import type { AddUser, Page, UserStore } from '../store.ts'
 import { announceBy } from './changes.ts'
-import { type Db, given, notFound, resolveRef, type Trx } from './db.ts'
+import { type Db, fromJson, given, notFound, resolveRef, type Trx } from './db.ts'
 import { enterLedger } from './ledger.ts'
 
 export async function findUser(db: Db, ref: string): Promise<User> {
@@ -43,6 +43,7 @@ export async function addUser(trx: Trx, input: AddUser, atMs: number): Promise<U
       status: 'active',
       balance_nano_usd: 0,
       concurrency: input.concurrency,
+      limits: JSON.stringify(input.limits ?? []),
       created_at_ms: atMs,
     })
     .execute()
@@ -64,7 +65,7 @@ export async function setUser(trx: Trx, input: Parameters<UserStore['set']>[0], 
   const { id, changes, by } = input
   const email = changes.email === undefined ? undefined : checkedEmail(changes.email)
   if (email !== undefined) await requireFreeEmail(trx, email, id)
-  const columns = given({ ...changes, email })
+  const columns = given({ ...changes, email, limits: changes.limits && JSON.stringify(changes.limits) })
   if (Object.keys(columns).length > 0) await trx.updateTable('users').set(columns).where('id', '=', id).execute()
   await announceBy(trx, atMs, { by, action: 'user.set', change: { kind: 'user', subject: id }, detail: { ...changes } })
   return getUser(trx, id)
@@ -100,6 +101,7 @@ export function toUser(row: Selectable<UsersTable>): User {
     status: row.status as User['status'],
     balanceNanoUsd: row.balance_nano_usd,
     concurrency: row.concurrency,
+    limits: fromJson(row.limits),
     createdAtMs: row.created_at_ms,
   }
 }

@@ -1,6 +1,8 @@
 import t from 'tap'
 import { ERROR_STATUS, type ErrorCode, GatewayError } from '../../../src/domain/errors.ts'
+import type { LimitWindow } from '../../../src/domain/limit.ts'
 import { renderMessagesError, renderMessagesStreamError } from '../../../src/protocols/anthropic-messages/errors.ts'
+import { renderLimitHeaders } from '../../../src/protocols/anthropic-messages/limits.ts'
 
 t.test('each code has the status and the type by which Anthropic’s clients behave', async (t) => {
   const expected: Record<ErrorCode, [number, string]> = {
@@ -43,4 +45,68 @@ t.test('inside a stream an error is an event with its name on a line of its own'
     request_id: 'call_1',
   })
   t.same(rest, ['', ''])
+})
+
+t.test(
+  'a limit of the caller’s own that opens in a moment is waited for; a longer one is a cap that clients show',
+  async (t) => {
+    const sliding = (ms: number): LimitWindow => ({ kind: 'sliding', ms })
+    const render = (retryAfterMs: number, usedUp: LimitWindow) => {
+      const error = new GatewayError('limited', 'this API key has used 5 of 5', { retryAfterMs, usedUp })
+      const { status, headers, body } = renderMessagesError(error, 'call_1')
+      return { status, headers, error: JSON.parse(body.toString()).error }
+    }
+    t.same(render(59_000, sliding(86_400_000)), {
+      status: 429,
+      headers: { 'request-id': 'call_1', 'retry-after': '59' },
+      error: { type: 'rate_limit_error', message: 'this API key has used 5 of 5' },
+    })
+    t.same(render(59_001, sliding(60_000)), {
+      status: 429,
+      headers: {
+        'request-id': 'call_1',
+        'retry-after': '60',
+        'x-should-retry': 'false',
+        'anthropic-ratelimit-unified-status': 'rejected',
+        'anthropic-ratelimit-unified-overage-period': 'daily',
+        'anthropic-ratelimit-unified-overage-disabled-reason': 'org_spend_cap_reached',
+      },
+      error: { type: 'billing_error', message: 'this API key has used 5 of 5' },
+    })
+    const day = 86_400_000
+    const calendar = (unit: 'day' | 'week' | 'month'): LimitWindow => ({ kind: 'calendar', unit, timeZone: 'UTC' })
+    const windows = [sliding(1000), sliding(day), sliding(day + 1000), sliding(7 * day), sliding(30 * day)]
+    t.same(
+      [...windows, calendar('day'), calendar('week'), calendar('month')].map(
+        (window) => render(day, window).headers['anthropic-ratelimit-unified-overage-period'],
+      ),
+      ['daily', 'daily', 'weekly', 'weekly', 'monthly', 'daily', 'weekly', 'monthly'],
+    )
+  },
+)
+
+t.test('an answer’s head tells how much of a limit of money is used', async (t) => {
+  const window: LimitWindow = { kind: 'sliding', ms: 86_400_000 }
+  const told = (used: number, max = 1000, resetAtMs: number | null = 1_700_000_000_001) => {
+    const limit = { metric: 'usd' as const, max, window }
+    return renderLimitHeaders({ subject: 'key', subjectId: 'key_1', limit, used, resetAtMs })
+  }
+  const name = (last: string) => `anthropic-ratelimit-unified-${last}`
+  t.same(told(829), {
+    [name('status')]: 'allowed_warning',
+    [name('representative-claim')]: 'overage',
+    [name('overage-status')]: 'allowed_warning',
+    [name('overage-utilization')]: '0.82',
+    [name('overage-surpassed-threshold')]: '0.75',
+    [name('reset')]: '1700000001',
+    [name('overage-reset')]: '1700000001',
+  })
+  t.same(told(749, 1000, null), {
+    [name('status')]: 'allowed',
+    [name('representative-claim')]: 'overage',
+    [name('overage-status')]: 'allowed',
+    [name('overage-utilization')]: '0.74',
+  })
+  t.match(told(5000), { [name('overage-utilization')]: '1', [name('overage-surpassed-threshold')]: '0.95' })
+  t.match(told(0, 0), { [name('overage-utilization')]: '1' })
 })

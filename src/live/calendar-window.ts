@@ -1,0 +1,54 @@
+import type { CalendarUnit } from '../domain/limit.ts'
+import { type Period, periodAt } from '../lib/calendar.ts'
+
+/** What was counted in the current day, week or month. The same methods as SlidingWindow's. */
+export class CalendarWindow {
+  readonly #unit: CalendarUnit
+  readonly #timeZone: string
+  #period: Period
+  #total = 0
+
+  constructor(unit: CalendarUnit, timeZone: string, nowMs: number) {
+    this.#unit = unit
+    this.#timeZone = timeZone
+    this.#period = periodAt(unit, timeZone, nowMs)
+  }
+
+  get sinceMs(): number {
+    return this.#period.startMs
+  }
+
+  used(nowMs: number): number {
+    this.#roll(nowMs)
+    return this.#total
+  }
+
+  /** What was before the period has no place in it, and does not count. */
+  count(nowMs: number, atMs: number, amount: number): number {
+    this.#roll(nowMs)
+    const place = atMs < this.#period.startMs ? Number.NEGATIVE_INFINITY : this.#period.startMs
+    this.change(place, amount)
+    return place
+  }
+
+  change(place: number, amount: number): void {
+    if (place === this.#period.startMs) this.#total += amount
+  }
+
+  belowFromMs(limit: number, nowMs: number): number | null {
+    if (limit <= 0) return null
+    return this.used(nowMs) < limit ? nowMs : this.#period.endMs
+  }
+
+  emptyFromMs(nowMs: number): number | null {
+    this.#roll(nowMs)
+    return this.#period.endMs
+  }
+
+  /** A clock that was set back counts on in the period where it was. */
+  #roll(nowMs: number): void {
+    if (nowMs < this.#period.endMs) return
+    this.#period = periodAt(this.#unit, this.#timeZone, nowMs)
+    this.#total = 0
+  }
+}
