@@ -187,8 +187,8 @@ async function lockDatabase(then: () => Promise<void> = async () => {}): Promise
 async function meddle(): Promise<void> {
   await look()
   const accounts = await operator.ask<StoredAccount[]>('account', 'list')
-  for (const { name, status, rest } of accounts) {
-    if (status !== 'active' || rest) await operator.ask('account', 'resume', name)
+  for (const { name, status, rest, modelRests } of accounts) {
+    if (status !== 'active' || rest || modelRests.length > 0) await operator.ask('account', 'resume', name)
   }
   if (random() < 0.3) await operator.ask('account', 'pause', `account-${Math.floor(random() * ACCOUNTS.length)}`)
   if (random() < 0.2) await operator.ask('session', 'clear', '--all')
