@@ -31,6 +31,7 @@ t.test('limits of callers and accounts', async (t) => {
       user: await site.scene({ user: { limits: limits('requests=1/day') } }),
       group: await site.scene({ group: { name: 'pool', limits: limits('tokens=1500/30d') }, accounts: [answers(2)] }),
       soon: await site.scene({ key: { limits: limits('requests=1/2s') } }),
+      minute: await site.scene({ key: { limits: limits('requests=1/1m') } }),
       never: await site.scene({ key: { limits: limits('usd=0/1d') } }),
       money: await site.scene({
         key: { limits: limits('usd=0.03/1d', 'requests=1000/1m') },
@@ -107,6 +108,17 @@ t.test('limits of callers and accounts', async (t) => {
     t.same(unified(refused), {})
     t.match(errorOf(refused), { type: 'rate_limit_error', message: /^this API key has used 1 of the 1 requests/ })
     await until('the limit to open', async () => (await call('soon')).status === 200)
+  })
+
+  t.test('a limit of a minute that was used up this moment is waited for as well', async (t) => {
+    t.equal((await call('minute')).status, 200)
+    const refused = await call('minute')
+    t.match(refused, { status: 429, headers: { 'retry-after': '59' } })
+    t.equal(refused.headers['x-should-retry'], undefined)
+    t.match(errorOf(refused), {
+      type: 'rate_limit_error',
+      message: /used 1 of the 1 requests that its limit allows in 1m/,
+    })
   })
 
   t.test('a limit of nothing is a prohibition', async (t) => {

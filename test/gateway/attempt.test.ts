@@ -23,6 +23,8 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
   })
   const watchers = new Set<(nowMs: number) => void>()
   const answered: string[] = []
+  let headsSeen = 0
+  let headsAwaited = 0
   const gateway = {
     clock: () => 0,
     config: { gateway: { preambleHoldMs: 1000 } },
@@ -33,7 +35,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
       },
     },
     upstream,
-    windows: { saw() {} },
+    windows: { saw: () => void headsSeen++ },
     breakers: { answered: (host: string) => void answered.push(host) },
   } as unknown as Gateway
   const serving = {
@@ -56,6 +58,11 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     watchers,
     answered,
     stop: (reason: StopReason) => stop(reason),
+    /** The next attempt's answer has begun, and what follows its head is waited for. */
+    headRead() {
+      headsAwaited++
+      return until(() => headsSeen === headsAwaited)
+    },
     tick(ms: number) {
       for (const watcher of [...watchers]) watcher(ms)
     },
@@ -70,15 +77,13 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
 /** An error whose body stops half-way. */
 const stalled = (status: number) =>
   answer(WORDS, { 'content-type': 'application/json', 'retry-after': '60' }, status).subarray(0, -20)
-/** Long enough for what was written to have been read. */
-const read = () => new Promise((resolve) => setTimeout(resolve, 30))
 
 t.test('an error whose body stalls is the fault that its head tells of', async (t) => {
   for (const stream of [true, false]) {
-    const { attempt, tick, watchers, server } = await start(t, ({ socket }) => socket.write(stalled(429)))
+    const { attempt, tick, headRead, watchers, server } = await start(t, ({ socket }) => socket.write(stalled(429)))
     for (const ms of [ERROR_BODY_MS, DEADLINE_MS]) {
       const result = attempt(stream)
-      await read()
+      await headRead()
       tick(ERROR_BODY_MS - 1)
       tick(ms)
       t.match(await result, {
@@ -89,26 +94,26 @@ t.test('an error whose body stalls is the fault that its head tells of', async (
     }
     await until(() => server.sockets.size === 0)
   }
-  const { attempt, tick } = await start(t, ({ socket }) => socket.write(stalled(400)))
+  const { attempt, tick, headRead } = await start(t, ({ socket }) => socket.write(stalled(400)))
   const result = attempt(true)
-  await read()
+  await headRead()
   tick(ERROR_BODY_MS)
   t.match(await result, { fault: { blame: 'request', upstreamStatus: 400 } })
 })
 
 t.test('an error whose body is only slow is read whole', async (t) => {
-  const { attempt, tick, server } = await start(t, ({ socket }) => socket.write(stalled(429)))
+  const { attempt, tick, headRead, server } = await start(t, ({ socket }) => socket.write(stalled(429)))
   const result = attempt(true)
-  await read()
+  await headRead()
   tick(ERROR_BODY_MS - 1)
   server.requests[0]?.socket.write(WORDS.slice(-20))
   t.match(await result, { fault: { reason: 'rate_limit_error', message: 'slow down' } })
 })
 
 t.test('who leaves while an error is read is nobody’s fault', async (t) => {
-  const { attempt, stop } = await start(t, ({ socket }) => socket.write(stalled(429)))
+  const { attempt, stop, headRead } = await start(t, ({ socket }) => socket.write(stalled(429)))
   const result = attempt(true)
-  await read()
+  await headRead()
   stop('client_left')
   t.match(await result, { fault: { blame: 'client', reason: 'client_left', rest: null } })
 })
@@ -145,12 +150,14 @@ t.test('who could not be reached is the host, until the first bytes of an answer
     ['part of an answer', false, partial, 'account', ['the host']],
   ]
   for (const [what, stream, bytes, scope, heard] of cases) {
-    const { attempt, answered, tick } = await start(t, ({ socket }) => {
+    const { attempt, answered, tick, headRead, server } = await start(t, ({ socket }) => {
       if (bytes === null) socket.destroy()
       else if (bytes !== '') socket.write(bytes)
     })
     const result = attempt(stream)
-    await read()
+    if (bytes === '') await until(() => server.requests.length === 1)
+    else if (bytes !== null) await headRead()
+    await until(() => answered.length === heard.length)
     tick(DEADLINE_MS)
     t.match(await result, { fault: { scope } }, what)
     t.same(answered, heard, what)

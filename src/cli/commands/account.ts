@@ -51,7 +51,12 @@ export const fill: Fill = (account, act) => {
     .option('--group <group>', `groups that may use it (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate account add anthropic --name work                      asks for the key\n  subgate account add anthropic --from-env ANTHROPIC_API_KEY\n  pass show anthropic | subgate account add anthropic --name work --api-key-stdin\n  subgate account add anthropic --name relay --base-url https://relay.example.com --allow-host',
+      examples(
+        'subgate account add anthropic --name work                      asks for the key',
+        'subgate account add anthropic --from-env ANTHROPIC_API_KEY',
+        'pass show anthropic | subgate account add anthropic --name work --api-key-stdin',
+        'subgate account add anthropic --name relay --base-url https://relay.example.com --allow-host',
+      ),
     )
     .action(act(add))
   account

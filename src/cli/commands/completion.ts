@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Context } from '../context.ts'
+import { examples } from '../examples.ts'
 import { choiceArgument } from '../options.ts'
 import { type Fill, wholeProgram } from '../program.ts'
 
@@ -11,7 +12,11 @@ export const fill: Fill = (completion, act) => {
     .addArgument(choiceArgument('shell', SHELLS))
     .addHelpText(
       'after',
-      '\nExamples:\n  source <(subgate completion bash)                                        this shell\n  subgate completion zsh > ~/.zfunc/_subgate              (a folder of $fpath)\n  subgate completion fish > ~/.config/fish/completions/subgate.fish',
+      examples(
+        'source <(subgate completion bash)                                        this shell',
+        'subgate completion zsh > ~/.zfunc/_subgate              (a folder of $fpath)',
+        'subgate completion fish > ~/.config/fish/completions/subgate.fish',
+      ),
     )
     .action(act(print))
 }

@@ -18,7 +18,7 @@ export const fill: Fill = (group, act) => {
     .option('--exclusive', 'only users who are attached to it may use it')
     .addOption(whenClientLeavesOption())
     .addOption(newLimitOption())
-    .addHelpText('after', '\nExample:\n  subgate group add premium --multiplier 1.5 --account work --exclusive')
+    .addHelpText('after', examples('subgate group add premium --multiplier 1.5 --account work --exclusive'))
     .action(act(add))
   group.command('list').summary('all groups').addHelpText('after', examples('subgate group list')).action(act(list))
   group
@@ -56,7 +56,10 @@ export const fill: Fill = (group, act) => {
     )
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate group attach premium --account work\n  subgate group attach premium --user ada@example.com --multiplier 0.8',
+      examples(
+        'subgate group attach premium --account work',
+        'subgate group attach premium --user ada@example.com --multiplier 0.8',
+      ),
     )
     .action(act(attach))
   group

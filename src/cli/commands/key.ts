@@ -35,7 +35,11 @@ export const fill: Fill = (key, act) => {
     .option('--key-from-env <name>', "take the user's existing key from the environment instead of making one")
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate key issue ada@example.com --name laptop\n  subgate key issue ada@example.com --expires 30d --quota 20 --models "claude-*"\n  subgate key issue ada@example.com --limit requests=60/1m --limit usd=5/1d',
+      examples(
+        'subgate key issue ada@example.com --name laptop',
+        'subgate key issue ada@example.com --expires 30d --quota 20 --models "claude-*"',
+        'subgate key issue ada@example.com --limit requests=60/1m --limit usd=5/1d',
+      ),
     )
     .action(act(issue))
   key

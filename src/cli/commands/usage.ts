@@ -26,7 +26,7 @@ export const fill: Fill = (usage, act) => {
     .option('--chart', 'draw the cost of each row')
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate usage report --by user --from 7d\n  subgate usage report --by day --from 2026-11-01 --chart',
+      examples('subgate usage report --by user --from 7d', 'subgate usage report --by day --from 2026-11-01 --chart'),
     )
     .action(act(report))
   withFilter(usage.command('tail'))
@@ -43,7 +43,7 @@ export const fill: Fill = (usage, act) => {
   withFilter(usage.command('export'))
     .summary('every call, to standard output')
     .addOption(choiceOption('--format <format>', 'csv is the default, jsonl with --json', ['csv', 'jsonl']))
-    .addHelpText('after', '\nExample:\n  subgate usage export --format csv --from 2026-11-01 > november.csv')
+    .addHelpText('after', examples('subgate usage export --format csv --from 2026-11-01 > november.csv'))
     .action(act(exportCalls))
   usage
     .command('verify')

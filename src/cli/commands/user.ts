@@ -37,7 +37,10 @@ export const fill: Fill = (user, act) => {
     .addOption(newLimitOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate user add ada@example.com --name "Ada Lovelace" --concurrency 10\n  subgate user add bob@example.com --rpm 60 --tpm 200k --limit usd=50/month@Europe/Berlin',
+      examples(
+        'subgate user add ada@example.com --name "Ada Lovelace" --concurrency 10',
+        'subgate user add bob@example.com --rpm 60 --tpm 200k --limit usd=50/month@Europe/Berlin',
+      ),
     )
     .action(act(addUser))
   user.command('list').summary('all users').addHelpText('after', examples('subgate user list')).action(act(listUsers))
@@ -58,7 +61,10 @@ export const fill: Fill = (user, act) => {
     .addOption(setLimitOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate user set ada@example.com --concurrency none\n  subgate user set ada@example.com --rpm none --limit usd=20/1d',
+      examples(
+        'subgate user set ada@example.com --concurrency none',
+        'subgate user set ada@example.com --rpm none --limit usd=20/1d',
+      ),
     )
     .action(act(setUser))
   user
@@ -77,7 +83,7 @@ export const fill: Fill = (user, act) => {
     .option('--note <text>', 'why, for the ledger')
     .addHelpText(
       'after',
-      '\nExamples:\n  subgate user credit ada@example.com 25\n  subgate user credit ada@example.com -5 --note "paid out"',
+      examples('subgate user credit ada@example.com 25', 'subgate user credit ada@example.com -5 --note "paid out"'),
     )
     .action(act(creditUser))
 }

@@ -22,14 +22,17 @@ const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
 }
 
 /**
- * What opens again within this is waited for: SDKs obey a `retry-after` below a minute, and Claude Code goes on by itself.
- * What takes longer is a cap: clients show our sentence and stop.
+ * A limit of the caller's own that opens again within this is waited for: a window of a minute always does, its last
+ * sixtieth included. What takes longer is a cap: clients show our sentence and stop.
  */
-const WAITED_FOR_MS = 59_000
+const WAITED_FOR_MS = 61_000
+/** SDKs obey a `retry-after` below a minute and no longer one. Who comes back too early is told the rest. */
+const OBEYED_MS = 59_000
 
 export function renderMessagesError(error: GatewayError, callId: string): RenderedError {
   const cap = capOf(error)
-  const { retryAfterMs, shouldRetry = cap ? false : undefined, status } = error.facts
+  const { usedUp, shouldRetry = cap ? false : undefined, status } = error.facts
+  const retryAfterMs = usedUp && !cap ? Math.min(error.facts.retryAfterMs ?? 0, OBEYED_MS) : error.facts.retryAfterMs
   return {
     status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
     headers: {

@@ -61,11 +61,16 @@ t.test(
       headers: { 'request-id': 'call_1', 'retry-after': '59' },
       error: { type: 'rate_limit_error', message: 'this API key has used 5 of 5' },
     })
-    t.same(render(59_001, sliding(60_000)), {
+    t.match(
+      render(61_000, sliding(60_000)),
+      { headers: { 'retry-after': '59', 'x-should-retry': undefined }, error: { type: 'rate_limit_error' } },
+      'a whole minute is told as what SDKs obey',
+    )
+    t.same(render(61_001, sliding(120_000)), {
       status: 429,
       headers: {
         'request-id': 'call_1',
-        'retry-after': '60',
+        'retry-after': '62',
         'x-should-retry': 'false',
         'anthropic-ratelimit-unified-status': 'rejected',
         'anthropic-ratelimit-unified-overage-period': 'daily',
