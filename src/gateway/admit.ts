@@ -167,7 +167,7 @@ function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
       return quotaSpent(refusal.limit)
     case 'concurrent': {
       if (refusal.limit === 0)
-        return new GatewayError('forbidden', `${owner} may run no calls at all`, { shouldRetry: false })
+        return new GatewayError('limited', `${owner} may run no calls at all`, { shouldRetry: false })
       const many = `${refusal.limit} call${refusal.limit === 1 ? '' : 's'} at a time`
       const why =
         refusal.reason === 'line_full'

@@ -102,7 +102,7 @@ export function limitError(refusal: LimitRefusal, call: Call, nowMs: number): Ga
   }
   const owner = { key: 'this API key', user: 'this user', group: `group '${call.caller.group.name}'` }[subject]
   if (retryAfterMs === null) {
-    return new GatewayError('forbidden', `${owner} may use no ${NOUNS[metric]} at all (limit ${limit}, used ${used})`, {
+    return new GatewayError('limited', `${owner} may use no ${NOUNS[metric]} at all (limit ${limit}, used ${used})`, {
       shouldRetry: false,
     })
   }

@@ -122,7 +122,7 @@ t.test('limits of callers and accounts', async (t) => {
   })
 
   t.test('a limit of nothing is a prohibition', async (t) => {
-    t.match(await call('never'), { status: 403, headers: { 'x-should-retry': 'false' } })
+    t.match(await call('never'), { status: 429, headers: { 'x-should-retry': 'false' } })
     t.match(errorOf(await call('never')), { message: /^this API key may use no money at all/ })
   })
 
