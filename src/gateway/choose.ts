@@ -1,4 +1,5 @@
 import { GatewayError } from '../domain/errors.ts'
+import { formatWait } from '../lib/duration.ts'
 import type { Call } from './call.ts'
 import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -97,11 +98,12 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
   }
   const backMs = Math.min(...recovering.map((one) => restOf(one)?.untilMs ?? nowMs))
   const retryAfterMs = Math.max(1000, backMs - nowMs)
+  const back = `. The first is back in ${formatWait(retryAfterMs, nowMs)}`
   if (recovering.some((one) => restOf(one)?.kind === 'rate_limit')) {
-    const message = `every upstream account that serves '${model}' is at its vendor's rate limit`
+    const message = `every upstream account that serves '${model}' is at its vendor's rate limit${back}`
     return new GatewayError('limited', message, { retryAfterMs })
   }
-  return new GatewayError('overloaded', `every account that serves '${model}' is resting after errors`, {
+  return new GatewayError('overloaded', `every account that serves '${model}' is resting after errors${back}`, {
     retryAfterMs,
   })
 }

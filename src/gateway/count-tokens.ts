@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
+import type { UpstreamFault } from '../domain/fault.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { requireAllowedModel, requireQuota, requireRate } from './allowance.ts'
@@ -51,6 +52,7 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
   const running = { stop: () => stop('stopped') }
   gateway.running.addWaiting(running)
   client.onLeave(() => stop('client_left'))
+  const earlier: UpstreamFault[] = []
   try {
     for (const [index, serving] of candidates.entries()) {
       if (client.left) throw clientLeft()
@@ -64,7 +66,10 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
       }
       const { fault } = result
       const isLast = index === candidates.length - 1
-      if (isLast || fault.blame === 'request' || fault.blame === 'client') throw errorFor(gateway, call, serving, fault)
+      if (isLast || fault.blame === 'request' || fault.blame === 'client') {
+        throw errorFor(gateway, call, serving, fault, earlier)
+      }
+      earlier.push(fault)
     }
   } finally {
     gateway.running.deleteWaiting(running)

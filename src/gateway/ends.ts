@@ -83,14 +83,19 @@ export function clientLeft(): GatewayError {
   return new GatewayError('unavailable', 'the client closed its connection')
 }
 
-/** What a client hears when its call cannot be answered: what the operator's rules say, else what is the case. */
+/**
+ * What a client hears when its call cannot be answered: what the operator's rules say, else what is the case. `fault` is
+ * that of the account that was asked last, `earlier` are those of the accounts before.
+ */
 export function errorFor(
   gateway: Gateway,
   call: Call,
   serving: ServingAccount,
   fault: UpstreamFault,
+  earlier: readonly UpstreamFault[],
 ): GatewayError | UpstreamRefusal {
-  const error = plainErrorFor(gateway, call, serving, fault)
+  const isAllowedToNobody = isNotAllowed(fault) && earlier.every(isNotAllowed)
+  const error = isAllowedToNobody ? notAllowed(fault) : plainErrorFor(gateway, call, serving, fault)
   const rule = fault.blame === 'client' ? undefined : ruleFor(gateway.config.errorRules, serving, fault)
   return rule ? rewritten(error, rule) : error
 }
@@ -137,9 +142,39 @@ function plainErrorFor(
   // A soft rest excludes nobody: whoever asks again soon finds an upstream that is back soon.
   const restMs = Math.min((account.rest?.untilMs ?? 0) - gateway.clock(), SOFT_RETRY_MAX_MS)
   const toldMs = Math.min(fault.retryAfterMs ?? 0, TOLD_RETRY_MAX_MS)
-  return new GatewayError('overloaded', `no upstream account could answer (${fault.reason})`, {
+  return new GatewayError('overloaded', `no upstream account could answer (${fault.reason}): ${whatHappened(fault)}`, {
     retryAfterMs: Math.max(1000, toldMs, restMs),
   })
+}
+
+/** The account is well, and its vendor does not let it do this one thing. */
+function isNotAllowed({ blame, rest }: UpstreamFault): boolean {
+  return blame === 'account' && rest === null
+}
+
+/** Not 403, although it is what the vendor said: that is for callers who are refused, and sends their users to log in. */
+function notAllowed({ reason }: UpstreamFault): GatewayError {
+  return new GatewayError(
+    'overloaded',
+    `no upstream account is allowed to do this by its vendor (${reason}): the operator has to look`,
+    { shouldRetry: false },
+  )
+}
+
+/** Faults that no vendor has put into words, by their reason. */
+const WHAT_HAPPENED: Record<string, string> = {
+  connect_failed: 'it could not be reached',
+  connection_reset: 'it closed the connection',
+  stale_connection: 'it closed the connection',
+  timed_out: 'it did not answer in time',
+  invalid_answer: 'it sent no answer that can be used',
+}
+
+/** The last upstream's fault for a client, without its own words: they may be about the account. */
+function whatHappened({ reason, upstreamStatus }: UpstreamFault): string {
+  const known = WHAT_HAPPENED[reason]
+  if (known) return known
+  return upstreamStatus !== null && upstreamStatus >= 400 ? `it answered ${upstreamStatus}` : 'it failed'
 }
 
 /** An outage is to end for clients within seconds of its end, and not when the rest does that it has earned. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { UpstreamFault } from '../domain/fault.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { admit, moveOn } from './admit.ts'
@@ -71,6 +72,7 @@ export async function handleCall(
 async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
   const { maxAttempts, failoverBudgetMs } = gateway.config.gateway
   const tried = new Set<string>()
+  const earlier: UpstreamFault[] = []
   let spentMs = 0 // time in line between two attempts does not count
   for (;;) {
     if (client.left) throw clientLeft()
@@ -101,7 +103,8 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
       tried.size < maxAttempts &&
       spentMs < failoverBudgetMs
     const moved = mayTryAnother && (await moveOnToAnother())
-    if (!moved) throw errorFor(gateway, call, serving, fault)
+    if (!moved) throw errorFor(gateway, call, serving, fault, earlier)
+    earlier.push(fault)
   }
 }
 

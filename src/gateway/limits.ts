@@ -10,7 +10,7 @@ import {
   NO_CONSUMPTION,
 } from '../domain/limit.ts'
 import { NO_USAGE } from '../domain/usage.ts'
-import { formatDuration } from '../lib/duration.ts'
+import { formatDuration, formatWait } from '../lib/duration.ts'
 import type { UnknownStanding, UnknownUsage } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
 import { learnStanding } from './allowance.ts'
@@ -134,8 +134,5 @@ function inWindow(window: LimitWindow): string {
 }
 
 function opening(retryAfterMs: number | null, nowMs: number): string {
-  if (retryAfterMs === null) return ''
-  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000))
-  const at = new Date(nowMs + seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')
-  return `. It opens again in ${formatDuration(seconds * 1000)}, at ${at} UTC`
+  return retryAfterMs === null ? '' : `. It opens again in ${formatWait(retryAfterMs, nowMs)}`
 }

@@ -144,7 +144,7 @@ export class Relay implements AnswerSink, Disposable {
 
   fail(failure: UpstreamFailure): void {
     this.#upstreamEnded = true
-    this.#cut(upstreamCut('cut_off', `the upstream's answer was cut off (${failure.message})`))
+    this.#cut(upstreamCut('cut_off', "the upstream's answer was cut off", failure.message))
     this.#onUpstreamEnd()
   }
 
@@ -252,11 +252,12 @@ export class Relay implements AnswerSink, Disposable {
   }
 }
 
-function upstreamCut(reason: string, message: string): EarlyEnd {
+/** `detail` is for the log. */
+function upstreamCut(reason: string, message: string, detail: string | null = null): EarlyEnd {
   return {
     outcome: 'upstream_cut',
     error: new GatewayError('unavailable', message, { retryAfterMs: 1000 }),
-    fault: upstreamFault(reason, message),
+    fault: upstreamFault(reason, detail === null ? message : `${message} (${detail})`),
     endedBy: null,
   }
 }

@@ -78,7 +78,7 @@ const FAULTS: Record<string, Fault> = {
     alone: REFUSED_BY_VENDOR,
     rest: { hardness: 'hard', ms: 60 * MINUTE },
   },
-  '403': { script: { status: 403 }, blame: 'account', reason: 'permission_error' },
+  '403': { script: { status: 403 }, blame: 'account', reason: 'permission_error', alone: REFUSED_BY_VENDOR },
   '403 about the credential': {
     script: {
       status: 403,
@@ -110,7 +110,7 @@ const FAULTS: Record<string, Fault> = {
     script: { status: 429, headers: { 'retry-after': '90' } },
     blame: 'account',
     reason: 'rate_limit_error',
-    alone: { status: 429, type: 'rate_limit_error', retryAfter: '90' },
+    alone: { status: 429, type: 'rate_limit_error', retryAfter: '90', shouldRetry: 'false' },
     rest: { hardness: 'hard', ms: 90 * SECOND },
   },
   '408': { script: { status: 408 }, blame: 'upstream', reason: 'timeout_error' },
