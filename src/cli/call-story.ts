@@ -1,4 +1,4 @@
-import type { Attempt, Choice } from '../domain/call.ts'
+import type { Attempt, Choice, LostUsage } from '../domain/call.ts'
 import { formatMultiplier, formatUsd } from '../domain/money.ts'
 import type { PriceRow } from '../domain/price.ts'
 import { USAGE_KINDS } from '../domain/usage.ts'
@@ -90,8 +90,16 @@ function attemptsText(out: Output, attempts: Attempt[], name: Names): string {
       value: (attempt) => (attempt.status === null ? 'none' : String(attempt.status)),
     },
     { title: 'fault', value: (attempt) => attempt.fault ?? 'none, it answered' },
+    ...(attempts.some(({ lost }) => lost)
+      ? [{ title: 'lost', value: ({ lost }: Attempt) => lost && lostText(lost) }]
+      : []),
     { title: 'said', value: (attempt) => attempt.message, shrinks: true },
   ])
+}
+
+function lostText({ usage, costNanoUsd }: LostUsage): string {
+  const tokens = USAGE_KINDS.flatMap((kind) => (usage[kind] ? [`${formatCount(usage[kind])} ${KIND_NAMES[kind]}`] : []))
+  return `${tokens.join(', ')} (${formatUsd(costNanoUsd)})`
 }
 
 const KIND_NAMES: Record<(typeof USAGE_KINDS)[number], string> = {

@@ -40,6 +40,14 @@ export interface Attempt {
   /** The fault's reason; null for the attempt that answered. */
   fault: string | null
   message: string | null
+  /** Of one that failed, what its upstream reported all the same; null for nothing. The operator bears it, never the caller. */
+  lost: LostUsage | null
+}
+
+/** What a failed attempt has used: the kinds that were used at all, at list price. */
+export interface LostUsage {
+  usage: Partial<Usage>
+  costNanoUsd: number
 }
 
 /** What named the conversation of a call: a signal of its client's, or what it began with. */
@@ -95,7 +103,7 @@ export interface CallRecord {
   costNanoUsd: number
   /** × multiplier; 0 where nobody pays. */
   chargedNanoUsd: number
-  /** What upstreams reported for attempts that failed: the operator's cost, never the caller's. */
+  /** What upstreams reported for attempts that failed, in all: the operator's cost, never the caller's. */
   lostNanoUsd: number
   multiplierMicro: number
   payer: Payer

@@ -1,7 +1,7 @@
-import type { CallRecord, Choice } from '../domain/call.ts'
+import type { CallRecord, Choice, LostUsage } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { consumptionOf } from '../domain/limit.ts'
-import type { Usage } from '../domain/usage.ts'
+import { type Usage, usedKinds } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
@@ -112,8 +112,10 @@ export class AdmittedCall implements RunningCall {
 
   /** Notes one attempt at the account that is asked now. What a failed one used is the operator's loss, unless the call was stopped. */
   noteAttempt(startedMs: number, result: AttemptResult): void {
-    const { serving, attempts, admittedMs } = this.#story
+    const { serving, attempts } = this.#story
     const fault = 'fault' in result ? result.fault : null
+    const wasStopped = fault?.blame === 'client'
+    const lost = 'fault' in result && result.used && !wasStopped ? this.#lostUsage(result.used) : null
     attempts.push({
       accountId: serving.account.id,
       startedMs: startedMs - this.call.arrivedMs,
@@ -121,13 +123,17 @@ export class AdmittedCall implements RunningCall {
       status: 'answer' in result ? result.answer.head.status : result.fault.upstreamStatus,
       fault: fault?.reason ?? null,
       message: fault && redact(fault.message),
+      lost,
     })
     if ('answer' in result) this.#answered = true
-    else if (result.used && result.fault.blame === 'client') this.#reported = result.used
-    else if (result.used) {
-      const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
-      this.#story.lostNanoUsd += costOf(result.used, price, 0).costNanoUsd
-    }
+    else if (wasStopped) this.#reported = result.used
+    this.#story.lostNanoUsd += lost?.costNanoUsd ?? 0
+  }
+
+  #lostUsage(used: Usage): LostUsage {
+    const { serving, admittedMs } = this.#story
+    const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
+    return { usage: usedKinds(used), costNanoUsd: costOf(used, price, 0).costNanoUsd }
   }
 
   /** A trace for the case that the process is killed. */
