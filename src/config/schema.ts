@@ -351,7 +351,7 @@ export const schema = z.strictObject({
       sticky_wait: duration("How long a session's call waits for its own busy account.", '20s', reloads),
       sticky_line: whole(0, 100_000, "Calls in line for one session's account.", 3, reloads),
       binding_ttl: duration('How long a session stays bound to its account after its last call.', '1h', reloads),
-      max_attempts: whole(1, 32, 'Accounts to try for one call.', 4, reloads),
+      max_attempts: whole(1, 32, 'Attempts of one call: at different accounts, and again at the same one.', 4, reloads),
       failover_budget: duration('Time for all attempts of one call before one answers.', '180s', reloads),
       connect_timeout: duration('Connecting to an upstream.', '10s'),
       first_event_timeout: duration("Waiting for a stream's head and first event.", '60s', reloads),

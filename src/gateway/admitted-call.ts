@@ -90,6 +90,26 @@ export class AdmittedCall implements RunningCall {
     this.#stop(this.#stopReason)
   }
 
+  /** Waits so long, and no longer once somebody wants the call ended or its client has left. */
+  pause(ms: number): Promise<void> {
+    const { clock, ticker } = this.#gateway
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const startedAt = performance.now()
+    const untilMs = clock() + ms
+    const unwatch = ticker.watch((now) => {
+      if (now >= untilMs) resolve()
+    })
+    this.onStop(() => resolve())
+    this.#client.onLeave(() => {
+      this.clientLeft()
+      resolve()
+    })
+    return promise.finally(() => {
+      unwatch()
+      if (this.call.timing) this.call.timing.elsewhereMs += performance.now() - startedAt
+    })
+  }
+
   /**
    * The client has closed its connection: the upstream call, if it runs, ends now, or is read on for a while. Each try of
    * a call may say so.

@@ -64,7 +64,8 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
       }
       const { fault } = result
       const isLast = index === candidates.length - 1
-      if (isLast || fault.blame === 'request' || fault.blame === 'client') throw errorFor(gateway, call, serving, fault)
+      if (isLast || fault.blame === 'request' || fault.blame === 'client')
+        throw errorFor(gateway, call, { serving, fault })
     }
   } finally {
     gateway.running.deleteWaiting(running)
