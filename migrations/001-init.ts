@@ -71,6 +71,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('rest', 'text')
     .addColumn('model_rests', 'text', (c) => c.notNull())
     .addColumn('rest_rules', 'text', (c) => c.notNull())
+    .addColumn('deadlines', 'text', (c) => c.notNull())
     .addColumn('windows', 'text', (c) => c.notNull())
     .addColumn('woken_at_ms', 'bigint')
     .addColumn('last4', 'text', (c) => c.notNull())

@@ -353,7 +353,7 @@ export const schema = z.strictObject({
       binding_ttl: duration('How long a session stays bound to its account after its last call.', '1h', reloads),
       max_attempts: whole(1, 32, 'Attempts of one call: at different accounts, and again at the same one.', 4, reloads),
       failover_budget: duration('Time for all attempts of one call before one answers.', '180s', reloads),
-      connect_timeout: duration('Connecting to an upstream.', '10s'),
+      connect_timeout: duration('Connecting to an upstream.', '10s', reloads),
       first_event_timeout: duration("Waiting for a stream's head and first event.", '60s', reloads),
       idle_timeout: duration('Silence inside a stream.', '180s', reloads),
       answer_timeout: duration('Waiting for a non-stream answer, in all.', '600s', reloads),

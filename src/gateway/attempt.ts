@@ -111,7 +111,7 @@ class Try {
   }
 
   async run(request: UpstreamRequest): Promise<TryResult> {
-    const exchange = this.#gateway.upstream.send(request)
+    const exchange = this.#gateway.upstream.send(request, this.#serving.account.deadlines.connectMs)
     const stop = (reason: StopReason | 'timed_out') => {
       this.#stopped ??= reason
       exchange.cancel(reason)

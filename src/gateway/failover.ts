@@ -1,4 +1,6 @@
 import { isForbidden, type UpstreamFault } from '../domain/fault.ts'
+import type { Call } from './call.ts'
+import { deadlineMs } from './deadlines.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -22,6 +24,7 @@ export interface Failure {
 /** What a call has tried, and what it may try still. */
 export class Failover {
   readonly #gateway: Gateway
+  readonly #call: Pick<Call, 'arrivedMs'>
   readonly #tried = new Set<ServingAccount>()
   #attempts = 0
   #repeats = 0
@@ -30,8 +33,9 @@ export class Failover {
   #last: Failure | null = null
   #told: Failure | null = null
 
-  constructor(gateway: Gateway) {
+  constructor(gateway: Gateway, call: Pick<Call, 'arrivedMs'>) {
     this.#gateway = gateway
+    this.#call = call
   }
 
   hasTried(serving: ServingAccount): boolean {
@@ -62,9 +66,10 @@ export class Failover {
   get mayGoOn(): boolean {
     const { maxAttempts, failoverBudgetMs } = this.#gateway.config.gateway
     if (!this.#last) return true
-    const { blame, mayBeRunning } = this.#last.fault
-    const mayBeAskedElsewhere = (blame === 'account' || blame === 'upstream') && !mayBeRunning
-    return mayBeAskedElsewhere && this.#attempts < maxAttempts && this.#spentMs < failoverBudgetMs
+    const { serving, fault } = this.#last
+    const mayBeAskedElsewhere = (fault.blame === 'account' || fault.blame === 'upstream') && !fault.mayBeRunning
+    const isOver = this.#gateway.clock() >= this.#call.arrivedMs + deadlineMs(this.#gateway, serving, 'totalMs')
+    return mayBeAskedElsewhere && !isOver && this.#attempts < maxAttempts && this.#spentMs < failoverBudgetMs
   }
 
   /**

@@ -6,6 +6,7 @@ import type { AdmittedCall } from './admitted-call.ts'
 import { type AttemptResult, attempt, type GoodAnswer } from './attempt.ts'
 import { nobodyCan } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
+import { answerDueMs } from './deadlines.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, countRefusal, endedBy, endOfFailure, endOfRelay, errorFor } from './ends.ts'
 import { Failover } from './failover.ts'
@@ -71,7 +72,7 @@ export async function handleCall(
  * of why nobody could answer.
  */
 async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
-  const failover = new Failover(gateway)
+  const failover = new Failover(gateway, running.call)
   for (;;) {
     if (client.left) throw clientLeft()
     if (running.stopReason) throw endedBy(running.stopReason)
@@ -105,11 +106,10 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
 /** One attempt at the call's account, noted in its story. */
 async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
   const { call, serving } = running
-  const { firstEventTimeoutMs, answerTimeoutMs } = gateway.config.gateway
   const startedMs = gateway.clock()
   const startedAt = performance.now()
   const result = await attempt(gateway, call, serving, 'messages', {
-    deadlineMs: call.facts.stream ? startedMs + firstEventTimeoutMs : call.arrivedMs + answerTimeoutMs,
+    deadlineMs: answerDueMs(gateway, serving, call),
     mustStream: () => client.state === 'head sent',
     onStart(stop) {
       running.onStop(stop)

@@ -79,6 +79,7 @@ export interface AccountsTable {
   model_rests: string
   /** JSON of RestRule[]. */
   rest_rules: string
+  deadlines: string
   /** JSON of VendorWindow[]. */
   windows: string
   woken_at_ms: number | null

@@ -39,7 +39,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     breakers: { answered: (host: string) => void answered.push(host) },
   } as unknown as Gateway
   const serving = {
-    account: { name: 'a', baseUrl: server.url, headers: {} },
+    account: { name: 'a', baseUrl: server.url, headers: {}, deadlines: {} },
     host: 'the host',
     provider: providers.anthropic,
     credentials: () => ({ apiKey: 'k' }),

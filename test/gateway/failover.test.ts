@@ -7,15 +7,15 @@ import { Failover } from '../../src/gateway/failover.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 
 /** A call's failover under settings and draws of the test's own; `fails` notes one failure and says what may follow. */
-function world({ draw = 0.5, maxAttempts = 4, failoverBudgetMs = 180_000 } = {}) {
+function world({ draw = 0.5, maxAttempts = 4, failoverBudgetMs = 180_000, arrivedMs = 0 } = {}) {
   const gateway = {
     breakers: new Breakers(),
     clock: () => 1000,
     random: () => draw,
-    config: { gateway: { maxAttempts, failoverBudgetMs } },
+    config: { gateway: { maxAttempts, failoverBudgetMs, totalTimeoutMs: 60_000 } },
   } as unknown as Gateway
-  const serving = { account: { rest: null }, host: 'upstream.example' } as unknown as ServingAccount
-  const failover = new Failover(gateway)
+  const serving = { account: { rest: null, deadlines: {} }, host: 'upstream.example' } as unknown as ServingAccount
+  const failover = new Failover(gateway, { arrivedMs })
   return {
     gateway,
     serving,
@@ -72,6 +72,11 @@ t.test('what ends all trying', async (t) => {
     [often.fails(), often.fails(), often.fails()].map(({ mayGoOn }) => mayGoOn),
     [true, true, false],
     'attempts at the same account count as well',
+  )
+  t.same(
+    [-58_999, -59_000].map((arrivedMs) => world({ arrivedMs }).fails().mayGoOn),
+    [true, false],
+    'the call has had its whole time',
   )
   const long = world({ failoverBudgetMs: 100 })
   t.same(
