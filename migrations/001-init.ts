@@ -143,6 +143,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('first_token_ms', 'bigint')
     .addColumn('duration_ms', 'bigint', (c) => c.notNull())
     .addColumn('choice', 'text')
+    .addColumn('seen_limits', 'text')
     .addColumn('attempts', 'text', (c) => c.notNull())
     .addColumn('upstream_request_id', 'text')
     .addColumn('client_ip', 'text', (c) => c.notNull())

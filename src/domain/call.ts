@@ -1,4 +1,5 @@
 import type { ProviderName } from './account.ts'
+import type { LimitStanding } from './limit.ts'
 import type { Usage } from './usage.ts'
 
 export const PROTOCOLS = ['anthropic-messages'] as const
@@ -71,6 +72,9 @@ export interface Choice {
   } | null
 }
 
+/** A limit as it stood when a call was admitted: used with what running calls might use, that call's own estimate included. */
+export type SeenLimit = Pick<LimitStanding, 'subject' | 'subjectId' | 'limit' | 'used'>
+
 /** Everything that is written about one admitted call, in one transaction with its debit. */
 export interface CallRecord {
   /** Sorts by time. */
@@ -115,6 +119,8 @@ export interface CallRecord {
   durationMs: number
   /** Null where there was nothing to choose: its group has one account. */
   choice: Choice | null
+  /** Of its key, user, group, and the account that it was admitted to; null where they have none. */
+  seenLimits: SeenLimit[] | null
   attempts: Attempt[]
   upstreamRequestId: string | null
   clientIp: string

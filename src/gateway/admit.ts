@@ -12,7 +12,7 @@ import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { askKnowing, estimateOf, limitError } from './limits.ts'
+import { askKnowing, estimateOf, limitError, spendingIn } from './limits.ts'
 import { multiplierOf } from './record.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
@@ -35,7 +35,8 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
   if (!admission) throw nobodyCan(gateway, call)
   if (admission.kind === 'refused') throw refusedError(gateway, admission, call)
-  if (admission.spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(admission.spending)).flat()
+  const spending = spendingIn(admission.standings ?? [])
+  if (spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(spending)).flat()
   try {
     const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
     return new AdmittedCall(gateway, call, client, admission, choice)

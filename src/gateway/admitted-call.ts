@@ -1,4 +1,4 @@
-import type { CallRecord, Choice, LostUsage } from '../domain/call.ts'
+import type { CallRecord, Choice, LostUsage, SeenLimit } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { consumptionOf } from '../domain/limit.ts'
 import { type Usage, usedKinds } from '../domain/usage.ts'
@@ -42,7 +42,8 @@ export class AdmittedCall implements RunningCall {
     this.#client = client
     this.#admission = admission
     const serving = servingOf(gateway, admission)
-    this.#story = { admittedMs: gateway.clock(), choice, serving, attempts: [], lostNanoUsd: 0 }
+    const seenLimits = seenIn(admission)
+    this.#story = { admittedMs: gateway.clock(), choice, seenLimits, serving, attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 
@@ -222,6 +223,10 @@ export class AdmittedCall implements RunningCall {
       used: record && consumptionOf(record.usage, { costNanoUsd, spentNanoUsd }),
     })
   }
+}
+
+function seenIn({ standings }: Admission): SeenLimit[] | null {
+  return standings?.map(({ subject, subjectId, limit, used }) => ({ subject, subjectId, limit, used })) ?? null
 }
 
 function servingOf(gateway: Gateway, admission: Admission): ServingAccount {

@@ -179,6 +179,7 @@ export interface UsageTable {
   first_token_ms: number | null
   duration_ms: number
   choice: string | null
+  seen_limits: string | null
   attempts: string
   upstream_request_id: string | null
   client_ip: string

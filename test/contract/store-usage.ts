@@ -57,6 +57,12 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       multiplierMicro: 2 ** 33,
       durationMs: big,
       firstTokenMs: big,
+      seenLimits: [
+        {
+          ...{ subject: 'key', subjectId: scene.keyId, used: big },
+          limit: { metric: 'usd', max: 5, window: { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' } },
+        },
+      ],
       choice: {
         candidates: [scene.accountId, 'acc_other'],
         others: [{ accountId: 'acc_resting', why: 'rests (rate_limit) for 5 s' }],

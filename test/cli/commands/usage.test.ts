@@ -224,6 +224,32 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
   })
 })
 
+t.test('show tells the limits that stood when a call was admitted', async (t) => {
+  const subgate = await initializedCli()
+  const { accountId, call, plain } = await withStore(subgate, async (store) => {
+    const scene = await addScene(store)
+    const { accountId, keyId } = scene
+    const minute = { kind: 'sliding', ms: 60_000 } as const
+    const call = callOf(scene, {
+      seenLimits: [
+        { subject: 'key', subjectId: keyId, limit: { metric: 'requests', max: 60, window: minute }, used: 12 },
+        { subject: 'account', subjectId: accountId, limit: { metric: 'usd', max: 5e9, window: minute }, used: 31e8 },
+      ],
+    })
+    const plain = callOf(scene)
+    await store.accounts.set({ id: accountId, changes: { name: 'work' }, by: 'test' })
+    for (const one of [call, plain]) await store.usage.record(one, false)
+    return { accountId, call, plain }
+  })
+  const { stdout } = await subgate('usage', 'show', call.id)
+  t.match(stdout, /Limits\nOF +LIMIT +USED\nkey .* requests\/1m +12 of 60\naccount work +usd\/1m +\$3\.10 of \$5\.00\n/)
+  t.match(stdout, /with what it and other running calls might use/)
+  t.match((await subgate('usage', 'show', call.id, '--json')).json(), {
+    seenLimits: [{ subject: 'key', used: 12, limit: { metric: 'requests', max: 60 } }, { subjectId: accountId }],
+  })
+  t.notMatch((await subgate('usage', 'show', plain.id)).stdout, /Limits/)
+})
+
 t.test('export gives every call, safe for spreadsheets', async (t) => {
   const { subgate } = await withCalls()
   const csv = (await subgate('usage', 'export', '--format', 'csv')).stdout.trimEnd().split('\n')
