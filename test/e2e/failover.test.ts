@@ -49,7 +49,7 @@ const CASES: Record<string, [accounts: Script[], told: Told, asked: string]> = {
   'overloaded, and then the request is wrong': [[DOWN, WRONG], { status: 400, text: /max_tokens: too many/ }, '0 1'],
   'all refused': [[REFUSED, UNPAID], { ...NEVER, text: /is refused by its vendor/ }, '0 1'],
   'all disabled': [[DISABLED, DISABLED], { ...NEVER, status: 503, text: /is paused, disabled or expired/ }, '0 1'],
-  'forbidden to all': [[FORBIDDEN, FORBIDDEN], { ...NEVER, text: /lets no account that was asked do this/ }, '0 1'],
+  'forbidden to all': [[FORBIDDEN, FORBIDDEN], { ...NEVER, text: /is allowed to do this by its vendor/ }, '0 1'],
   'overloaded, and forbidden to the other': [[DOWN, FORBIDDEN], SOON, '0 1'],
   'at a limit, and forbidden to the other': [[limited(60), FORBIDDEN], SOON, '0 1'],
   'four overloaded': [[DOWN, DOWN, DOWN, DOWN, DOWN], SOON, '0 1 2 3'],
@@ -77,6 +77,25 @@ t.test('of several failures the client hears what helps it most', async (t) => {
     const attempts = rows.find(({ userId }) => userId === scene.user.id)?.attempts ?? []
     const ids = scene.accounts.map(({ id }) => id)
     t.equal(attempts.map(({ accountId }) => ids.indexOf(accountId)).join(' '), asked, name)
+  }
+})
+
+t.test('repeats do not multiply an outage, however often clients ask', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) => ({ one: await site.scene(), two: await site.scene({ accounts: [{}, {}] }) }),
+  })
+  gw.upstream.always(DOWN)
+  const CALLS = 10
+  for (const [name, accounts] of [
+    ['one', 1],
+    ['two', 2],
+  ] as const) {
+    const before = gw.upstream.seen.length
+    for (let number = 0; number < CALLS; number++) {
+      t.equal((await gw.call({ key: gw.scenes[name].key, body: messageRequest(false) })).status, 529)
+    }
+    const asked = gw.upstream.seen.length - before
+    t.ok(asked > accounts * CALLS && asked <= accounts * (CALLS + 2), `${asked} times: two repeats of each account`)
   }
 })
 

@@ -68,6 +68,23 @@ t.test('when the client has the head of a stream already, because it was kept wa
   t.match(of('json'), { outcome: 'complete', attempts: [{ fault: 'invalid_answer' }, { fault: null }] })
 })
 
+t.test('a preamble is held so that an error may still fail over, but not for long', async (t) => {
+  const early: Script = { breaks: { after: 1, how: 'error_event' }, eventDelayMs: 600 }
+  for (const [hold, text, attempts] of [
+    ['30s', /^event: message_start\n[\s\S]*event: message_stop\n/, 2],
+    ['300ms', /^event: message_start\n.*\n\nevent: error\ndata: .*overloaded_error.*\n\n$/, 1],
+  ] as const) {
+    const gw = await startGateway(t, {
+      config: { 'gateway.preamble_hold': hold },
+      setUp: (site) => site.scene({ accounts: [{ scripts: [early] }, {}] }),
+    })
+    const answer = await gw.call({ key: gw.scenes.key, body: messageRequest(true) })
+    t.match(answer.text, text, hold)
+    t.equal(answer.text.split('message_start').length, 3, 'one beginning: it is named twice in it')
+    t.match(await gw.settled(), [{ attempts: { length: attempts } }])
+  }
+})
+
 t.test('one body instead of a stream goes on as the body that it is', async (t) => {
   const large = JSON.stringify({
     type: 'message',
