@@ -138,6 +138,14 @@ t.test(
   },
 )
 
+t.test('an address that our own rules refuse is the fault of its account', async (t) => {
+  const { attempt, gateway } = await start(t, () => {})
+  const refused = { kind: 'refused', message: 'not on the allowlist', reused: false }
+  const send = () => ({ head: Promise.resolve(refused), cancel: () => {} })
+  Object.assign(gateway, { upstream: { send } })
+  t.match(await attempt(true), { fault: { blame: 'account', reason: 'address_refused', rest: null, scope: 'account' } })
+})
+
 t.test('who could not be reached is the host, until the first bytes of an answer are there', async (t) => {
   const STREAM_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n'
   const partial = answer('{"type":"message","content":"long"}', { 'content-type': 'application/json' }).subarray(0, -9)
