@@ -125,7 +125,7 @@ function plainErrorFor(gateway: Gateway, call: Call, fault: UpstreamFault): Gate
   if (fault.blame === 'client') return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
   if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
   if (isForbidden(fault)) {
-    const message = `no upstream account is allowed to do this by its vendor (${fault.reason}): the operator has to look`
+    const message = `no upstream account may do this (${fault.reason}): the operator has to look`
     return new GatewayError('overloaded', message, { shouldRetry: false })
   }
   const candidates = candidatesFor(gateway, call)

@@ -49,7 +49,11 @@ const CASES: Record<string, [accounts: Script[], told: Told, asked: string]> = {
   'overloaded, and then the request is wrong': [[DOWN, WRONG], { status: 400, text: /max_tokens: too many/ }, '0 1'],
   'all refused': [[REFUSED, UNPAID], { ...NEVER, text: /is refused by its vendor/ }, '0 1'],
   'all disabled': [[DISABLED, DISABLED], { ...NEVER, status: 503, text: /is paused, disabled or expired/ }, '0 1'],
-  'forbidden to all': [[FORBIDDEN, FORBIDDEN], { ...NEVER, text: /is allowed to do this by its vendor/ }, '0 1'],
+  'forbidden to all': [
+    [FORBIDDEN, FORBIDDEN],
+    { ...NEVER, text: /no upstream account may do this \(permission_error\)/ },
+    '0 1',
+  ],
   'overloaded, and forbidden to the other': [[DOWN, FORBIDDEN], SOON, '0 1'],
   'at a limit, and forbidden to the other': [[limited(60), FORBIDDEN], SOON, '0 1'],
   'four overloaded': [[DOWN, DOWN, DOWN, DOWN, DOWN], SOON, '0 1 2 3'],
