@@ -64,7 +64,10 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
     store,
     live: parts.use(new MemoryLiveState(clock, systemTimer)),
     upstream: parts.use(
-      new UpstreamClient({ rules: () => gateway.config.urls, connectTimeoutMs: config.gateway.connectTimeoutMs }),
+      new UpstreamClient({
+        rules: () => gateway.config.urls,
+        connectTimeoutMs: () => gateway.config.gateway.connectTimeoutMs,
+      }),
     ),
     directory: parts.use(
       new Directory({ store, hashKey: secrets.hashKey, openCredentials: secrets.openCredentials, log, clock }),
@@ -132,7 +135,6 @@ const FIXED_KEYS: [string, (config: Config) => unknown][] = [
   ['server.host', (config) => config.server.host],
   ['server.port', (config) => config.server.port],
   ['server.max_connections', (config) => config.server.maxConnections],
-  ['gateway.connect_timeout', (config) => config.gateway.connectTimeoutMs],
   ['gateway.charge_wait', (config) => config.gateway.chargeWaitMs],
   ['log.format', (config) => config.log.format],
   ['admin.socket', (config) => config.adminSocket],
@@ -145,11 +147,11 @@ function keysThatNeedRestart(before: Config, after: Config): string[] {
 function withFixedKeys(before: Config, after: Config): Config {
   const { runMode, dataDir, masterKeyFile, masterKey, adminSocket } = before
   const { host, port, maxConnections } = before.server
-  const { connectTimeoutMs, chargeWaitMs } = before.gateway
+  const { chargeWaitMs } = before.gateway
   return {
     ...inRunMode(after, runMode),
     ...{ dataDir, masterKeyFile, masterKey, adminSocket },
     server: { ...after.server, host, port, maxConnections },
-    gateway: { ...after.gateway, connectTimeoutMs, chargeWaitMs },
+    gateway: { ...after.gateway, chargeWaitMs },
   }
 }

@@ -1,3 +1,4 @@
+import type { Deadlines } from './deadline.ts'
 import type { RestKind } from './fault.ts'
 import type { Limit } from './limit.ts'
 
@@ -74,6 +75,8 @@ export interface Account {
   /** Sent upstream with every call, in place of the client's of the same name. */
   headers: Record<string, string>
   expiresAtMs: number | null
+  /** In place of the configuration's. */
+  deadlines: Partial<Deadlines>
   rest: Rest | null
   /** One for each model at most. */
   modelRests: ModelRest[]

@@ -12,7 +12,7 @@ import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { askKnowing, estimateOf, limitError } from './limits.ts'
+import { askKnowing, estimateOf, limitError, spendingIn } from './limits.ts'
 import { multiplierOf } from './record.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
@@ -32,10 +32,11 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   const candidates = candidatesOf(gateway, call, ranked)
   const request = admitRequest(gateway, call, ranked, conversation)
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () => gateway.live.admit(request))
-  const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
-  if (!granted) throw nobodyCan(gateway, call)
-  const admission = takenOrThrow(gateway, granted, call)
-  if (admission.spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(admission.spending)).flat()
+  const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
+  if (!admission) throw nobodyCan(gateway, call)
+  if (admission.kind === 'refused') throw refusedError(gateway, admission, call)
+  const spending = spendingIn(admission.standings ?? [])
+  if (spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(spending)).flat()
   try {
     const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
     return new AdmittedCall(gateway, call, client, admission, choice)
@@ -45,28 +46,27 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   }
 }
 
-/** Exchanges the account of an admitted call for one that has not been tried. Returns false if there is none; throws if none comes free in time. */
+/**
+ * Exchanges the account of an admitted call for one that has not been tried. 'no_other': there is none, and the call
+ * keeps its own. An error: what kept it from all of them, and by then it has no account any more.
+ */
 export async function moveOn(
   gateway: Gateway,
   running: AdmittedCall,
   client: ClientAnswer,
   isUntried: (serving: ServingAccount) => boolean,
-): Promise<boolean> {
+): Promise<'moved' | 'no_other' | GatewayError> {
   const { call } = running
   const ranked = candidatesFor(gateway, call).filter(isUntried)
-  if (ranked.length === 0) return false
+  if (ranked.length === 0) return 'no_other'
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () =>
     gateway.live.move(running.admission, ranked.map(asCandidate)),
   )
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
-  if (!granted || isOverLimit(granted)) return false
-  running.moveTo(takenOrThrow(gateway, granted, call))
-  return true
-}
-
-/** The accounts that are left are over limits of their own: no candidates, so that the fault tells more. */
-function isOverLimit(answer: Admission | Refused): boolean {
-  return answer.kind === 'refused' && answer.refusal.reason === 'limit'
+  if (!granted) return nobodyCan(gateway, call)
+  if (granted.kind === 'refused') return refusedError(gateway, granted, call)
+  running.moveTo(granted)
+  return 'moved'
 }
 
 /** Why a wait is given up that could only end in vain. */
@@ -141,10 +141,8 @@ function sessionOf(gateway: Gateway, call: Call, { name }: Conversation): AdmitR
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
 }
 
-function takenOrThrow(gateway: Gateway, answer: Admission | Refused, call: Call): Admission {
-  if (answer.kind === 'admission') return answer
-  const { refusal } = answer
-  throw refusal.reason === 'limit' ? limitError(refusal, call, gateway.clock()) : refusalError(refusal, call)
+function refusedError(gateway: Gateway, { refusal }: Refused, call: Call): GatewayError {
+  return refusal.reason === 'limit' ? limitError(refusal, call, gateway.clock()) : slotError(refusal, call)
 }
 
 const OWNER: Record<SlotSubject, string> = {
@@ -154,7 +152,7 @@ const OWNER: Record<SlotSubject, string> = {
 }
 
 /** Whose limit it was, what it is, and what may help. */
-function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
+function slotError(refusal: SlotRefusal, call: Call): GatewayError {
   const owner = OWNER[refusal.subject]
   switch (refusal.metric) {
     case 'balance':

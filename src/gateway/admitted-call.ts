@@ -1,7 +1,7 @@
-import type { CallRecord, Choice } from '../domain/call.ts'
+import type { CallRecord, Choice, LostUsage, SeenLimit } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { consumptionOf } from '../domain/limit.ts'
-import type { Usage } from '../domain/usage.ts'
+import { type Usage, usedKinds } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
@@ -42,7 +42,8 @@ export class AdmittedCall implements RunningCall {
     this.#client = client
     this.#admission = admission
     const serving = servingOf(gateway, admission)
-    this.#story = { admittedMs: gateway.clock(), choice, serving, attempts: [], lostNanoUsd: 0 }
+    const seenLimits = seenIn(admission)
+    this.#story = { admittedMs: gateway.clock(), choice, seenLimits, serving, attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 
@@ -90,6 +91,26 @@ export class AdmittedCall implements RunningCall {
     this.#stop(this.#stopReason)
   }
 
+  /** Waits so long, and no longer once somebody wants the call ended or its client has left. */
+  pause(ms: number): Promise<void> {
+    const { clock, ticker } = this.#gateway
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const startedAt = performance.now()
+    const untilMs = clock() + ms
+    const unwatch = ticker.watch((now) => {
+      if (now >= untilMs) resolve()
+    })
+    this.onStop(() => resolve())
+    this.#client.onLeave(() => {
+      this.clientLeft()
+      resolve()
+    })
+    return promise.finally(() => {
+      unwatch()
+      if (this.call.timing) this.call.timing.elsewhereMs += performance.now() - startedAt
+    })
+  }
+
   /**
    * The client has closed its connection: the upstream call, if it runs, ends now, or is read on for a while. Each try of
    * a call may say so.
@@ -112,8 +133,10 @@ export class AdmittedCall implements RunningCall {
 
   /** Notes one attempt at the account that is asked now. What a failed one used is the operator's loss, unless the call was stopped. */
   noteAttempt(startedMs: number, result: AttemptResult): void {
-    const { serving, attempts, admittedMs } = this.#story
+    const { serving, attempts } = this.#story
     const fault = 'fault' in result ? result.fault : null
+    const wasStopped = fault?.blame === 'client'
+    const lost = 'fault' in result && result.used && !wasStopped ? this.#lostUsage(result.used) : null
     attempts.push({
       accountId: serving.account.id,
       startedMs: startedMs - this.call.arrivedMs,
@@ -121,13 +144,17 @@ export class AdmittedCall implements RunningCall {
       status: 'answer' in result ? result.answer.head.status : result.fault.upstreamStatus,
       fault: fault?.reason ?? null,
       message: fault && redact(fault.message),
+      lost,
     })
     if ('answer' in result) this.#answered = true
-    else if (result.used && result.fault.blame === 'client') this.#reported = result.used
-    else if (result.used) {
-      const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
-      this.#story.lostNanoUsd += costOf(result.used, price, 0).costNanoUsd
-    }
+    else if (wasStopped) this.#reported = result.used
+    this.#story.lostNanoUsd += lost?.costNanoUsd ?? 0
+  }
+
+  #lostUsage(used: Usage): LostUsage {
+    const { serving, admittedMs } = this.#story
+    const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
+    return { usage: usedKinds(used), costNanoUsd: costOf(used, price, 0).costNanoUsd }
   }
 
   /** A trace for the case that the process is killed. */
@@ -196,6 +223,10 @@ export class AdmittedCall implements RunningCall {
       used: record && consumptionOf(record.usage, { costNanoUsd, spentNanoUsd }),
     })
   }
+}
+
+function seenIn({ standings }: Admission): SeenLimit[] | null {
+  return standings?.map(({ subject, subjectId, limit, used }) => ({ subject, subjectId, limit, used })) ?? null
 }
 
 function servingOf(gateway: Gateway, admission: Admission): ServingAccount {

@@ -111,7 +111,7 @@ class Try {
   }
 
   async run(request: UpstreamRequest): Promise<TryResult> {
-    const exchange = this.#gateway.upstream.send(request)
+    const exchange = this.#gateway.upstream.send(request, this.#serving.account.deadlines.connectMs)
     const stop = (reason: StopReason | 'timed_out') => {
       this.#stopped ??= reason
       exchange.cancel(reason)
@@ -239,7 +239,8 @@ class Try {
       }
       default: {
         const fault = upstreamFault(REASONS[failure.kind], failure.message)
-        if (failure.kind === 'refused') return { ...fault, rest: null }
+        // By our own rules for addresses: whoever asks again is refused again.
+        if (failure.kind === 'refused') return { ...fault, blame: 'account', rest: null }
         const isUnreachable = !this.#heard && (failure.kind === 'connect' || failure.kind === 'reset')
         return isUnreachable ? { ...fault, scope: 'host' } : fault
       }

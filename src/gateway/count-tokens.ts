@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
-import type { UpstreamFault } from '../domain/fault.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { requireAllowedModel, requireQuota, requireRate } from './allowance.ts'
 import { answerHead } from './answer-headers.ts'
-import { type AttemptLimits, attempt, type StopReason } from './attempt.ts'
+import { attempt, type StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import { requireCandidates } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
+import { deadlineMs } from './deadlines.ts'
 import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
@@ -43,20 +43,21 @@ export async function countTokens(
 /** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
   const candidates = requireCandidates(gateway, call).slice(0, gateway.config.gateway.maxAttempts)
-  const deadlineMs = call.arrivedMs + gateway.config.gateway.firstEventTimeoutMs
   let stop: (reason: StopReason) => void = () => {}
   const onStart = (how: typeof stop) => {
     stop = how
   }
-  const limits: AttemptLimits = { deadlineMs, mustStream: () => false, onStart }
   const running = { stop: () => stop('stopped') }
   gateway.running.addWaiting(running)
   client.onLeave(() => stop('client_left'))
-  const earlier: UpstreamFault[] = []
   try {
     for (const [index, serving] of candidates.entries()) {
       if (client.left) throw clientLeft()
-      const result = await attempt(gateway, call, serving, 'count_tokens', limits)
+      const result = await attempt(gateway, call, serving, 'count_tokens', {
+        deadlineMs: call.arrivedMs + deadlineMs(gateway, serving, 'firstEventMs'),
+        mustStream: () => false,
+        onStart,
+      })
       if ('answer' in result) {
         const { reader, exchange, whole } = result.answer
         exchange.cancel('over')
@@ -66,10 +67,8 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
       }
       const { fault } = result
       const isLast = index === candidates.length - 1
-      if (isLast || fault.blame === 'request' || fault.blame === 'client') {
-        throw errorFor(gateway, call, serving, fault, earlier)
-      }
-      earlier.push(fault)
+      if (isLast || fault.blame === 'request' || fault.blame === 'client')
+        throw errorFor(gateway, call, { serving, fault })
     }
   } finally {
     gateway.running.deleteWaiting(running)

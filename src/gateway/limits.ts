@@ -71,6 +71,17 @@ function isUnknown(answer: unknown): answer is UnknownStanding | UnknownUsage {
   return kind === 'unknown' || kind === 'unknown_usage'
 }
 
+/** The caller's limit of money that is nearest to its end; undefined if it has none. */
+export function spendingIn(standings: readonly LimitStanding[]): LimitStanding | undefined {
+  const ofMoney = standings.filter(({ subject, limit }) => subject !== 'account' && limit.metric === 'usd')
+  // A limit of nothing is used up.
+  const shareOf = ({ used, limit }: LimitStanding) => (limit.max === 0 ? Number.POSITIVE_INFINITY : used / limit.max)
+  return ofMoney.reduce<LimitStanding | undefined>(
+    (nearest, standing) => (nearest && shareOf(nearest) >= shareOf(standing) ? nearest : standing),
+    undefined,
+  )
+}
+
 /** What is used of each limit of somebody, be it known already or not. */
 export async function standingsOf(gateway: Gateway, limited: Limited): Promise<LimitStanding[]> {
   if (limited.limits.length === 0) return []

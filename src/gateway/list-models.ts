@@ -84,7 +84,8 @@ async function fetchModels(
   if (gateway.clock() >= deadlineMs) return null // its turn came too late
   try {
     const forwarded = { headers: {}, query: '?limit=1000' }
-    const exchange = gateway.upstream.send(provider.request('models', forwarded, account, credentials(), null))
+    const request = provider.request('models', forwarded, account, credentials(), null)
+    const exchange = gateway.upstream.send(request, account.deadlines.connectMs)
     const unwatch = gateway.ticker.watch((now) => {
       if (now >= deadlineMs) exchange.cancel('timed_out')
     })

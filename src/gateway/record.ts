@@ -1,4 +1,4 @@
-import type { Attempt, CallRecord, Choice, Outcome } from '../domain/call.ts'
+import type { Attempt, CallRecord, Choice, Outcome, SeenLimit } from '../domain/call.ts'
 import { NO_USAGE, type Usage } from '../domain/usage.ts'
 import { costOf } from '../pricing/cost.ts'
 import type { Call } from './call.ts'
@@ -41,6 +41,8 @@ export interface CallStory {
   admittedMs: number
   /** How it came to its first account; null if that was the only one. */
   choice: Choice | null
+  /** Null if there are none. */
+  seenLimits: SeenLimit[] | null
   /** The account that answers, or the last one that was asked. */
   serving: ServingAccount
   attempts: Attempt[]
@@ -98,6 +100,7 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
     firstTokenMs: end.firstTokenMs,
     durationMs: gateway.clock() - call.arrivedMs,
     choice: story.choice,
+    seenLimits: story.seenLimits,
     attempts: story.attempts,
     upstreamRequestId: clipped(end.upstreamRequestId),
     clientIp: call.clientIp,

@@ -1,4 +1,5 @@
 import type { Outcome } from '../domain/call.ts'
+import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
 import { EventTooLarge } from '../protocols/sse.ts'
@@ -8,6 +9,7 @@ import type { AnswerReader } from './answer-reader.ts'
 import { type GoodAnswer, type StopReason, upstreamFault } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { AnswerHead, ClientAnswer } from './client-answer.ts'
+import { deadlineMs } from './deadlines.ts'
 import { endedBy } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import type { EndReason } from './running-calls.ts'
@@ -176,11 +178,12 @@ export class Relay implements AnswerSink, Disposable {
 
   #tick(nowMs: number): void {
     if (this.#settled) return
-    const { idleTimeoutMs, answerTimeoutMs, totalTimeoutMs } = this.#gateway.config.gateway
-    const total = this.#answer.reader.streams ? totalTimeoutMs : Math.min(totalTimeoutMs, answerTimeoutMs)
-    if (nowMs - this.#call.arrivedMs >= total) {
+    const { reader, serving } = this.#answer
+    const limitMs = (name: keyof Deadlines) => deadlineMs(this.#gateway, serving, name)
+    const wholeMs = reader.streams ? limitMs('totalMs') : Math.min(limitMs('totalMs'), limitMs('answerMs'))
+    if (nowMs - this.#call.arrivedMs >= wholeMs) {
       this.#cut(timedOut('the answer took longer than it may', null))
-    } else if (nowMs - this.#lastUpstreamMs >= idleTimeoutMs && !this.#client.blocked) {
+    } else if (nowMs - this.#lastUpstreamMs >= limitMs('idleMs') && !this.#client.blocked) {
       const message = 'the upstream fell silent'
       this.#cut(timedOut(message, upstreamFault('fell_silent', message)))
     }

@@ -105,8 +105,8 @@ export interface Admission {
   bound: boolean
   /** The session was bound to the account before. */
   own: boolean
-  /** The caller's limit of money that is nearest to its end, this call included; absent if it has none. */
-  spending?: LimitStanding
+  /** Of a call that was just admitted, what is used of its caller's limits and its account's, itself included; absent if they have none. */
+  standings?: LimitStanding[]
 }
 
 /** A place in line: one number for all that the call needs, all or nothing. */

@@ -348,8 +348,8 @@ export class MemoryLiveState implements LiveState {
     running.own = own?.accountId === accountId
     running.bound = session !== null && (own === null || own.accountId === accountId)
     if (session && running.bound) this.#bindings.bind(session.key, accountId, session.ttlMs)
-    const spending = this.#spendingOf(request)
-    return spending ? { ...admissionOf(running), spending } : admissionOf(running)
+    const standings = call.running ? null : this.#standingsOf(request, candidate)
+    return standings ? { ...admissionOf(running), standings } : admissionOf(running)
   }
 
   /** Its user's older tickets were passed once more. Others lose nothing by it: at an account users take turns. */
@@ -393,16 +393,10 @@ export class MemoryLiveState implements LiveState {
     if (!has('group')) this.#limits.forget('group', groupId)
   }
 
-  /** Of the caller's limits of money the one of which the largest share is used. */
-  #spendingOf({ limits }: AdmitRequest): LimitStanding | null {
-    let nearest: LimitStanding | null = null
-    for (const limited of limits) {
-      if (!limited.limits.some(({ metric }) => metric === 'usd')) continue
-      for (const standing of this.#limits.standings(limited)) {
-        if (standing.limit.metric === 'usd' && (!nearest || shareOf(standing) > shareOf(nearest))) nearest = standing
-      }
-    }
-    return nearest
+  /** What is used of the limits of the caller and of the account; null if they have none. */
+  #standingsOf({ limits }: AdmitRequest, candidate: RankedCandidate): LimitStanding[] | null {
+    if (limits.length === 0 && candidate.limits.length === 0) return null
+    return [...limits, limitedAccount(candidate)].flatMap((limited) => this.#limits.standings(limited))
   }
 
   // ---- the line ----
@@ -493,9 +487,4 @@ export class MemoryLiveState implements LiveState {
       refusal: { subject: kind, subjectId: id, metric: 'concurrent', reason, limit: limit ?? 0, used, retryAfterMs },
     }
   }
-}
-
-/** What is used of a limit; a limit of nothing is used up. */
-function shareOf({ used, limit }: LimitStanding): number {
-  return limit.max === 0 ? Number.POSITIVE_INFINITY : used / limit.max
 }

@@ -1,4 +1,5 @@
 import type { Credentials, ProviderName } from '../domain/account.ts'
+import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limit } from '../domain/limit.ts'
 import { newId } from '../lib/id.ts'
@@ -17,6 +18,7 @@ export interface NewAccount {
   weight?: number | undefined
   concurrency?: number | null | undefined
   limits?: Limit[] | undefined
+  deadlines?: Partial<Deadlines> | undefined
   models?: string[] | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
@@ -43,6 +45,7 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     weight: input.weight ?? DEFAULT_WEIGHT,
     concurrency: input.concurrency ?? null,
     limits: input.limits ?? [],
+    deadlines: input.deadlines ?? {},
     models: input.models ?? [],
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? null,

@@ -79,6 +79,7 @@ export interface AccountsTable {
   model_rests: string
   /** JSON of RestRule[]. */
   rest_rules: string
+  deadlines: string
   /** JSON of VendorWindow[]. */
   windows: string
   woken_at_ms: number | null
@@ -178,6 +179,7 @@ export interface UsageTable {
   first_token_ms: number | null
   duration_ms: number
   choice: string | null
+  seen_limits: string | null
   attempts: string
   upstream_request_id: string | null
   client_ip: string

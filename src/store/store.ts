@@ -9,6 +9,7 @@ import type {
 } from '../domain/account.ts'
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
 import type { CallRecord } from '../domain/call.ts'
+import type { Deadlines } from '../domain/deadline.ts'
 import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
 import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
 import type { PriceRow } from '../domain/price.ts'
@@ -188,6 +189,8 @@ export interface AddAccount {
   models: string[]
   headers: Record<string, string>
   expiresAtMs: number | null
+  /** None if left out. */
+  deadlines?: Partial<Deadlines>
   last4: string
   sealedCredentials: string
   groupIds: string[]

@@ -294,15 +294,28 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     t.match(await waiting.outcome, { kind: 'admission', accountId: 'A' })
   })
 
-  t.test('an admission tells the limit of money that is nearest to its end', async (t) => {
+  t.test('an admission tells what is used of all limits, itself included', async (t) => {
     await using world = await openWorld(maker)
-    const limits = [
-      ofKey(limit('usd', 100), limit('requests', 1000)),
-      ofUser(limit('usd', 50)),
-      ofGroup(limit('usd', 900)),
-    ]
-    const call = await world.run({ limits, estimate: used({ spentNanoUsd: 40 }) })
-    t.match(call.spending, { subject: 'user', limit: { max: 50 }, used: 40 })
-    t.notOk('spending' in (await world.run({ limits: [ofKey(limit('requests', 1000))] })))
+    const limits = [ofKey(limit('usd', 100), limit('requests', 1000)), ofGroup(limit('usd', 900))]
+    const candidates = [account('A', limit('requests', 9)), account('B', limit('requests', 9))]
+    const before = await world.run({ limits, candidates, estimate: used({ spentNanoUsd: 40 }) })
+    const call = await world.run({ limits, candidates, estimate: used({ spentNanoUsd: 5 }) })
+    const seen = (standings = call.standings) =>
+      standings?.map(({ subject, subjectId, limit, used }) => [subject, subjectId, limit.metric, used])
+    t.same(seen(before.standings), [
+      ['key', 'u-key', 'usd', 40],
+      ['key', 'u-key', 'requests', 1],
+      ['group', 'g', 'usd', 40],
+      ['account', 'A', 'requests', 1],
+    ])
+    t.same(seen(), [
+      ['key', 'u-key', 'usd', 45],
+      ['key', 'u-key', 'requests', 2],
+      ['group', 'g', 'usd', 45],
+      ['account', 'A', 'requests', 2],
+    ])
+    t.same(seen((await world.run({ candidates })).standings), [['account', 'A', 'requests', 3]])
+    t.notOk('standings' in (await world.run()), 'nothing where there are none')
+    t.notOk('standings' in ((await world.live.move(call, candidates.slice(1))) as object), 'nor where it moves')
   })
 }

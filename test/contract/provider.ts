@@ -102,6 +102,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     rest: null,
     modelRests: [],
     restRules: [],
+    deadlines: {},
     windows: [],
     wokenAtMs: null,
     last4: '',

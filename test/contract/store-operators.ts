@@ -402,6 +402,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       models: ['claude-*'],
       headers: { 'x-team': 'blue' },
       expiresAtMs: START_MS + 1,
+      deadlines: { firstEventMs: 90_000 },
       groupIds: [...groupIds, ...groupIds],
       by,
     }

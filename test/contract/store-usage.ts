@@ -47,6 +47,7 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       status: null,
       fault: 'reset',
       message: '"ü\n',
+      lost: { usage: { inputTokens: big, outputTokens: 1 }, costNanoUsd: Number.MAX_SAFE_INTEGER },
     }
     const full = callOf(scene, {
       usage,
@@ -56,13 +57,19 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       multiplierMicro: 2 ** 33,
       durationMs: big,
       firstTokenMs: big,
+      seenLimits: [
+        {
+          ...{ subject: 'key', subjectId: scene.keyId, used: big },
+          limit: { metric: 'usd', max: 5, window: { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' } },
+        },
+      ],
       choice: {
         candidates: [scene.accountId, 'acc_other'],
         others: [{ accountId: 'acc_resting', why: 'rests (rate_limit) for 5 s' }],
         waited: true,
         session: { conversation: 'ünï', source: 'first words', binding: 'detour' },
       },
-      attempts: [attempt, { ...attempt, status: 529, message: null }],
+      attempts: [attempt, { ...attempt, status: 529, message: null, lost: null }],
       userAgent: 'ünï "quoted" 😀',
       estimated: true,
       error: 'upstream_cut',
@@ -104,7 +111,9 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
         waited: false,
         session: { conversation: odd, source: 'metadata.user_id', binding: 'new' },
       },
-      attempts: [{ accountId: scene.accountId, startedMs: 0, endedMs: 1, status: 1, fault: odd, message: odd }],
+      attempts: [
+        { accountId: scene.accountId, startedMs: 0, endedMs: 1, status: 1, fault: odd, message: odd, lost: null },
+      ],
     })
     t.equal(await store.usage.record(call, false), 'committed')
     t.match((await store.usage.show(call.id)).requestedModel, /^a.?b.c\n$/su)

@@ -237,6 +237,39 @@ t.test('limits of callers and accounts', async (t) => {
   })
 })
 
+t.test('a row tells the limits as they stood when its call was admitted', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) => ({
+      limited: await site.scene({
+        key: { limits: limits('requests=5/1m') },
+        user: { limits: limits('tokens=100k/1d') },
+        accounts: [{ limits: limits('requests=9/1h'), scripts: [{ headDelayMs: 'forever' }, { usage: USAGE }] }],
+      }),
+      free: await site.scene(),
+    }),
+  })
+  const { limited, free } = gw.scenes
+  const body = messageRequest(false, { max_tokens: 10_000 })
+  const first = gw.open({ key: limited.key, body })
+  await until('the first to run', async () => (await gw.gateway.live.admissions()).length === 1)
+  await gw.call({ key: limited.key, body })
+  await gw.call({ key: free.key, body })
+  first.leave()
+  const rows = await gw.settled()
+  const seen = rows.map(({ seenLimits }) =>
+    seenLimits?.map(({ subject, subjectId, limit, used }) => [subject, subjectId, limit.metric, limit.max, used]),
+  )
+  // Both calls' bodies and what they asked for at most: neither had ended.
+  const mayUse = 2 * (10_000 + Math.ceil(JSON.stringify(body).length / 4))
+  t.same(seen[1], [
+    ['key', limited.apiKey.id, 'requests', 5, 2],
+    ['user', limited.user.id, 'tokens', 100_000, mayUse],
+    ['account', limited.accounts[0]?.id, 'requests', 9, 2],
+  ])
+  t.match(rows[0]?.seenLimits, [{ used: 1 }, {}, { used: 1 }])
+  t.equal(rows[2]?.seenLimits, null, 'nothing where there are none')
+})
+
 t.test('a restart gives nothing away', async (t) => {
   const gw = await startGateway(t, {
     config: { run_mode: 'saas' },

@@ -18,7 +18,7 @@ const call = {
 } as unknown as Call
 
 const story = {
-  ...{ admittedMs: 2000, choice: null, attempts: [], lostNanoUsd: 0 },
+  ...{ admittedMs: 2000, choice: null, seenLimits: null, attempts: [], lostNanoUsd: 0 },
   serving: { account: {}, provider: {} } as unknown as ServingAccount,
 }
 

@@ -53,7 +53,9 @@ export class ClientSite {
   static async start(t: Test, options: Omit<ServedOptions, 'upstreamUrl'> = {}): Promise<ClientSite> {
     const upstream = await FakeUpstream.start()
     t.teardown(() => upstream[Symbol.asyncDispose]())
-    const served = await serve(t, { ...options, upstreamUrl: upstream.url })
+    // How often clients ask is the question here, so the gateway does not ask again by itself.
+    const env = { SUBGATE_GATEWAY_MAX_ATTEMPTS: '1', ...options.env }
+    const served = await serve(t, { ...options, env, upstreamUrl: upstream.url })
     const wire = await Wire.start(served.url)
     t.teardown(() => wire[Symbol.asyncDispose]())
     return new ClientSite(upstream, served, wire)

@@ -8,6 +8,7 @@ import {
   type RestRule,
   type VendorWindow,
 } from '../../domain/account.ts'
+import { changedDeadlines, type DeadlineChange, formatDeadlines, parseDeadlineChange } from '../../domain/deadline.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
 import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
@@ -26,7 +27,7 @@ import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
-import { choiceArgument, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
+import { choiceArgument, futureMoment, listFlag, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
@@ -47,6 +48,7 @@ export const fill: Fill = (account, act) => {
     .addOption(newLimitOption())
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
+    .option('--deadline <name=time>', `${DEADLINES}; may be repeated`, deadlineList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
     .option('--group <group>', `groups that may use it (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
     .addHelpText(
@@ -87,7 +89,7 @@ export const fill: Fill = (account, act) => {
     .action(act(show))
   account
     .command('set <account>')
-    .summary('change an account; lists are replaced, limits one by one')
+    .summary('change an account; lists are replaced, limits and deadlines one by one')
     .option('--name <name>')
     .option('--base-url <url>')
     .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
@@ -100,6 +102,11 @@ export const fill: Fill = (account, act) => {
     .addOption(setLimitOption())
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
+    .option(
+      '--deadline <name=time>',
+      `${DEADLINES}; NAME=none or none for the configuration's again; others stay; may be repeated`,
+      deadlineList,
+    )
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--group <group>', 'groups that may use it', textListFlag)
     .option(
@@ -114,6 +121,7 @@ export const fill: Fill = (account, act) => {
 can bring about: errors often repeat what was asked for.\n${examples(
         'subgate account set work --concurrency 4 --priority 10',
         'subgate account set work --from-env NEW_KEY',
+        'subgate account set work --deadline first_event=90s --deadline idle=none',
         "subgate account set work --rest-rule '403:quota exceeded,plan limit=30m' --rest-rule 500=2m",
       )}`,
     )
@@ -153,6 +161,10 @@ function headerList(text: string, before: Record<string, string> = {}): Record<s
   return { ...before, [text.slice(0, at).trim()]: text.slice(at + 1).trim() }
 }
 
+const DEADLINES = 'how long connect, first_event, idle, answer or total may take here, such as first_event=90s'
+
+const deadlineList = listFlag(parseDeadlineChange)
+
 /** The words in it that an error may say are many enough. */
 const RULE_WORDS_MAX = 20
 
@@ -187,6 +199,7 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   expires?: string
   group?: string[]
   restRule?: RestRule[]
+  deadline?: DeadlineChange[]
 }
 
 async function add(context: Context, flags: AccountFlags, provider: string): Promise<void> {
@@ -206,6 +219,7 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     weight: flags.weight,
     concurrency: flags.concurrency,
     limits,
+    deadlines: flags.deadline && changedDeadlines({}, flags.deadline),
     models: flags.models,
     headers: flags.header,
     expiresAtMs,
@@ -410,6 +424,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
           .join(', '),
       ],
       ['rest rules', printable(account.restRules.map(restRuleText).join(' · '))],
+      ['deadlines', formatDeadlines(account.deadlines)],
       ['groups', groups.map((group) => group.name).join(', ') || 'none: no calls reach it'],
       ['expires', account.expiresAtMs === null ? 'never' : out.time(account.expiresAtMs)],
       ['created', out.time(account.createdAtMs)],
@@ -423,8 +438,9 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
   const newKey = flags.fromEnv !== undefined || flags.fromFile !== undefined || flags.apiKeyStdin
   if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
   const work = await context.work()
-  const { id, provider, limits: before } = await work.store.accounts.find(ref)
-  const limits = limitsAfter(context, flags, before)
+  const before = await work.store.accounts.find(ref)
+  const { id, provider } = before
+  const limits = limitsAfter(context, flags, before.limits)
   const isDefault = flags.models?.length === 1 && flags.models[0] === 'default'
   const update: AccountUpdate = {
     ...(flags.name !== undefined && { name: flags.name }),
@@ -436,6 +452,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),
+    ...(flags.deadline !== undefined && { deadlines: changedDeadlines(before.deadlines, flags.deadline) }),
     ...(typeof expires !== 'undefined' && { expiresAtMs: expires as number | null }),
     ...(flags.group !== undefined && { groupIds: await groupsFor(context, work.store, flags.group) }),
     ...(newKey && { apiKey: await context.secret(flags, `${providers[provider].title} API key`) }),

@@ -54,6 +54,7 @@ export async function addAccount(trx: Trx, input: AddAccount, atMs: number): Pro
       rest: null,
       model_rests: '[]',
       rest_rules: '[]',
+      deadlines: JSON.stringify(input.deadlines ?? {}),
       windows: '[]',
       woken_at_ms: null,
       last4: input.last4,
@@ -97,6 +98,7 @@ export async function setAccount(
     last4: changes.last4,
     sealed_credentials: changes.sealedCredentials,
     rest_rules: changes.restRules && JSON.stringify(changes.restRules),
+    deadlines: changes.deadlines && JSON.stringify(changes.deadlines),
     ...(wakes && { rest: null, model_rests: '[]', woken_at_ms: atMs }),
   })
   if (Object.keys(columns).length > 0) await trx.updateTable('accounts').set(columns).where('id', '=', id).execute()
@@ -184,6 +186,7 @@ function toAccount(row: Selectable<AccountsTable>, groupIds: string[]): StoredAc
     rest: rest && !isOver(rest) ? rest : null,
     modelRests: fromJson<ModelRest[]>(row.model_rests).filter((one) => !isOver(one)),
     restRules: fromJson(row.rest_rules),
+    deadlines: fromJson(row.deadlines),
     windows: fromJson(row.windows),
     wokenAtMs: row.woken_at_ms,
     last4: row.last4,

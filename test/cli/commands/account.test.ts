@@ -166,6 +166,26 @@ t.test('rest rules are set, shown, taken away, and refused where they say nothin
   t.same((await subgate('account', 'show', 'anthropic', '--json')).json().restRules, [])
 })
 
+t.test('deadlines are set one by one, shown, and taken away', async (t) => {
+  const subgate = (await initializedCli()).with({ env: { KEY: secretKey() } })
+  const deadlines = async () => (await subgate('account', 'show', 'anthropic', '--json')).json().deadlines
+  const add = ['account', 'add', 'anthropic', '--from-env', 'KEY']
+  t.match(await subgate(...add, '--deadline', 'connects=1s'), { code: 2, stderr: /did you mean connect\?/ })
+  t.equal((await subgate(...add, '--deadline', 'connect=3s,idle=5m')).code, 0)
+  t.same(await deadlines(), { connectMs: 3000, idleMs: 300_000 })
+  const set = (...changes: string[]) =>
+    subgate('account', 'set', 'anthropic', ...changes.flatMap((change) => ['--deadline', change]))
+  t.equal((await set('first_event=90s', 'idle=none')).code, 0)
+  t.same(await deadlines(), { connectMs: 3000, firstEventMs: 90_000 })
+  t.match((await subgate('account', 'show', 'anthropic')).stdout, /deadlines +connect 3s, first_event 1m30s\n/)
+  t.match(await set('idle=1ms'), { code: 2, stderr: /a deadline is 100ms to 1d long/ })
+  t.equal((await subgate('account', 'set', 'anthropic', '--weight', '7')).code, 0)
+  t.same(await deadlines(), { connectMs: 3000, firstEventMs: 90_000 }, 'other changes leave them')
+  t.equal((await set('none')).code, 0)
+  t.same(await deadlines(), {})
+  t.notMatch((await subgate('account', 'show', 'anthropic')).stdout, /deadlines/)
+})
+
 t.test('rests and windows are shown as they are now, and wake ends the rests', async (t) => {
   const subgate = await initializedCli()
   await subgate.with({ env: { KEY: secretKey() } })('account', 'add', 'anthropic', '--from-env', 'KEY')
