@@ -1,0 +1,105 @@
+import type { Limited, LimitRefusal, LimitStanding } from '../domain/limit.ts'
+import { limitedAccount, type RunningCall } from './arrival.ts'
+import { type Limits, waitOf } from './limits.ts'
+import type { AdmitRequest, RankedCandidate, Refused, Settlement, UnknownStanding, UnknownUsage } from './live-state.ts'
+import type { Standings } from './standings.ts'
+
+/** What calls may use: their callers' money and everybody's limits, asked and counted together. */
+export class Allowances {
+  readonly #standings: Standings
+  readonly #limits: Limits
+
+  constructor(standings: Standings, limits: Limits) {
+    this.#standings = standings
+    this.#limits = limits
+  }
+
+  /** Why a new call may not run, or what has to be learnt before that can be said; null: it may. */
+  refuse(request: AdmitRequest): Refused | UnknownStanding | UnknownUsage | null {
+    return (
+      this.#standings.refuse(request) ??
+      this.unknownUsage(request.limits, request.candidates) ??
+      this.#overLimit(request)
+    )
+  }
+
+  /** Why a call may not run that was let in and has waited since. What has to be learnt anew meanwhile does not hold it up. */
+  ranOut(request: AdmitRequest): Refused | null {
+    const spent = this.#standings.refuse(request)
+    return spent?.kind === 'refused' ? spent : this.#overLimit(request)
+  }
+
+  /** Those who have to be learnt before a call can be judged; null if there are none. */
+  unknownUsage(limits: readonly Limited[], candidates: readonly RankedCandidate[]): UnknownUsage | null {
+    let of: Limited[] | null = null
+    for (const limited of limits) if (this.#limits.isUnknown(limited)) of = [...(of ?? []), limited]
+    for (const candidate of candidates) {
+      if (candidate.limits.length === 0) continue
+      const limited = limitedAccount(candidate)
+      if (this.#limits.isUnknown(limited)) of = [...(of ?? []), limited]
+    }
+    return of && { kind: 'unknown_usage', of }
+  }
+
+  /** Reserves for a call that starts, and counts it against its caller's limits. */
+  countCaller(running: RunningCall): void {
+    const { userId, keyId, groupId, limits } = running.request
+    this.#standings.reserve(userId, running.reservedNanoUsd)
+    for (const limited of limits) this.#limits.count(limited, running, running.holds)
+    // Who has no limits any more is forgotten.
+    const has = (subject: Limited['subject']) => limits.some((limited) => limited.subject === subject)
+    if (!has('key')) this.#limits.forget('key', keyId)
+    if (!has('user')) this.#limits.forget('user', userId)
+    if (!has('group')) this.#limits.forget('group', groupId)
+  }
+
+  /** Counts a call against the limits of the account that it gets. */
+  countAccount(candidate: RankedCandidate, running: RunningCall): void {
+    this.#limits.count(limitedAccount(candidate), running, running.accountHolds)
+  }
+
+  /** The call goes to another account: at the one that it leaves it no longer counts. */
+  leaveAccount({ accountHolds }: RunningCall): void {
+    this.#limits.giveBack(accountHolds)
+  }
+
+  raise(running: RunningCall, reservedNanoUsd: number): void {
+    if (reservedNanoUsd <= running.reservedNanoUsd) return
+    this.#standings.reserve(running.request.userId, reservedNanoUsd - running.reservedNanoUsd)
+    running.reservedNanoUsd = reservedNanoUsd
+  }
+
+  /** Exchanges what was reserved for the truth. */
+  settle(running: RunningCall, end: Settlement): void {
+    this.#standings.reserve(running.request.userId, -running.reservedNanoUsd)
+    this.#standings.debit(running.request, end)
+    this.#limits.settle(running, end.used)
+  }
+
+  /** Of the caller's limits of money the one of which the largest share is used. */
+  spendingOf({ limits }: AdmitRequest): LimitStanding | null {
+    let nearest: LimitStanding | null = null
+    for (const limited of limits) {
+      if (!limited.limits.some(({ metric }) => metric === 'usd')) continue
+      for (const standing of this.#limits.standings(limited)) {
+        if (standing.limit.metric === 'usd' && (!nearest || shareOf(standing) > shareOf(nearest))) nearest = standing
+      }
+    }
+    return nearest
+  }
+
+  /** The caller's limit that keeps the call out, of several the one that does so for longest. */
+  #overLimit({ limits }: AdmitRequest): Refused | null {
+    let worst: LimitRefusal | null = null
+    for (const limited of limits) {
+      const exceeded = this.#limits.exceeded(limited)
+      if (exceeded && (worst === null || waitOf(exceeded) > waitOf(worst))) worst = exceeded
+    }
+    return worst && { kind: 'refused', refusal: worst }
+  }
+}
+
+/** What is used of a limit; a limit of nothing is used up. */
+function shareOf({ used, limit }: LimitStanding): number {
+  return limit.max === 0 ? Number.POSITIVE_INFINITY : used / limit.max
+}
