@@ -1,7 +1,21 @@
-import type { Limited, LimitRefusal, LimitStanding } from '../domain/limit.ts'
+import {
+  type Consumption,
+  type Limited,
+  type LimitRefusal,
+  type LimitStanding,
+  NO_CONSUMPTION,
+} from '../domain/limit.ts'
 import { limitedAccount, type RunningCall } from './arrival.ts'
 import { type Limits, waitOf } from './limits.ts'
-import type { AdmitRequest, RankedCandidate, Refused, Settlement, UnknownStanding, UnknownUsage } from './live-state.ts'
+import type {
+  AdmitRequest,
+  RankedCandidate,
+  Refused,
+  Reservation,
+  Settlement,
+  UnknownStanding,
+  UnknownUsage,
+} from './live-state.ts'
 import type { Standings } from './standings.ts'
 
 /** What calls may use: their callers' money and everybody's limits, asked and counted together. */
@@ -32,11 +46,11 @@ export class Allowances {
   /** Those who have to be learnt before a call can be judged; null if there are none. */
   unknownUsage(limits: readonly Limited[], candidates: readonly RankedCandidate[]): UnknownUsage | null {
     let of: Limited[] | null = null
-    for (const limited of limits) if (this.#limits.isUnknown(limited)) of = [...(of ?? []), limited]
+    for (const limited of limits) if (this.#limits.isUnknown(limited, null)) of = [...(of ?? []), limited]
     for (const candidate of candidates) {
       if (candidate.limits.length === 0) continue
       const limited = limitedAccount(candidate)
-      if (this.#limits.isUnknown(limited)) of = [...(of ?? []), limited]
+      if (this.#limits.isUnknown(limited, candidate.model)) of = [...(of ?? []), limited]
     }
     return of && { kind: 'unknown_usage', of }
   }
@@ -63,15 +77,31 @@ export class Allowances {
     this.#limits.giveBack(accountHolds)
   }
 
-  raise(running: RunningCall, reservedNanoUsd: number): void {
-    if (reservedNanoUsd <= running.reservedNanoUsd) return
-    this.#standings.reserve(running.request.userId, reservedNanoUsd - running.reservedNanoUsd)
-    running.reservedNanoUsd = reservedNanoUsd
+  /** Reserves as much for a running call as it turns out to need, if that is more. */
+  raise(running: RunningCall, { reservedNanoUsd, estimate }: Reservation): void {
+    this.#reserve(running, Math.max(running.reservedNanoUsd, reservedNanoUsd))
+    this.#limits.reestimate(running, mostOf(running.estimate, estimate))
+  }
+
+  /**
+   * Whoever ran the call is gone: its reservations are taken back, and what may have been recorded of it without our
+   * hearing of it has to be learnt anew.
+   */
+  giveUp(running: RunningCall): void {
+    const { userId, keyId, groupId } = running.request
+    this.#reserve(running, 0)
+    this.#limits.reestimate(running, NO_CONSUMPTION)
+    this.#standings.forget(userId)
+    this.#standings.forgetKey(keyId)
+    this.#limits.forgetKept('key', keyId)
+    this.#limits.forgetKept('user', userId)
+    this.#limits.forgetKept('group', groupId)
+    if (running.accountId) this.#limits.forgetKept('account', running.accountId)
   }
 
   /** Exchanges what was reserved for the truth. */
   settle(running: RunningCall, end: Settlement): void {
-    this.#standings.reserve(running.request.userId, -running.reservedNanoUsd)
+    this.#reserve(running, 0)
     this.#standings.debit(running.request, end)
     this.#limits.settle(running, end.used)
   }
@@ -88,14 +118,31 @@ export class Allowances {
     return nearest
   }
 
+  #reserve(running: RunningCall, nanoUsd: number): void {
+    this.#standings.reserve(running.request.userId, nanoUsd - running.reservedNanoUsd)
+    running.reservedNanoUsd = nanoUsd
+  }
+
   /** The caller's limit that keeps the call out, of several the one that does so for longest. */
   #overLimit({ limits }: AdmitRequest): Refused | null {
     let worst: LimitRefusal | null = null
     for (const limited of limits) {
-      const exceeded = this.#limits.exceeded(limited)
+      const exceeded = this.#limits.exceeded(limited, null)
       if (exceeded && (worst === null || waitOf(exceeded) > waitOf(worst))) worst = exceeded
     }
     return worst && { kind: 'refused', refusal: worst }
+  }
+}
+
+/** The larger of each amount. */
+function mostOf(a: Readonly<Consumption>, b: Readonly<Consumption>): Consumption {
+  return {
+    requests: Math.max(a.requests, b.requests),
+    inputTokens: Math.max(a.inputTokens, b.inputTokens),
+    cacheReadTokens: Math.max(a.cacheReadTokens, b.cacheReadTokens),
+    outputTokens: Math.max(a.outputTokens, b.outputTokens),
+    costNanoUsd: Math.max(a.costNanoUsd, b.costNanoUsd),
+    spentNanoUsd: Math.max(a.spentNanoUsd, b.spentNanoUsd),
   }
 }
 

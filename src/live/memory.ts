@@ -1,10 +1,6 @@
 import type { Limited, LimitStanding } from '../domain/limit.ts'
 import type { Clock, SetTimer } from '../lib/clock.ts'
-import { Allowances } from './allowances.ts'
-import { admissionOf, arrivalOf, arrivalOfMoving, type RunningCall, usable } from './arrival.ts'
-import { Bindings } from './bindings.ts'
-import { Limits } from './limits.ts'
-import { Line } from './line.ts'
+import { admissionOf, arrivalOfMoving, usable } from './arrival.ts'
 import type {
   Admission,
   AdmissionView,
@@ -15,6 +11,7 @@ import type {
   ReadStanding,
   ReadUsage,
   Refused,
+  Reservation,
   Settlement,
   StandingCaller,
   Ticket,
@@ -23,66 +20,52 @@ import type {
   UnknownUsage,
   WhichBindings,
 } from './live-state.ts'
-import { MinuteCounter } from './minute-counter.ts'
-import { Serving } from './serving.ts'
-import { Slots } from './slots.ts'
-import { type Spender, Standings } from './standings.ts'
-import { Vacancies } from './vacancies.ts'
+import { MemoryState } from './memory-state.ts'
 
-/** LiveState of one process, in plain maps. No method waits before it is done, so each is one step. */
+/** How often a process shows that it lives, and looks for those that do not. */
+const BEAT_MS = 5000
+
+/**
+ * LiveState in plain maps. No method waits before it is done, so each is one step. Processes that share a state are a
+ * matter of tests: a real one is alone with its own, and then no heart beats, as nobody could give it up.
+ */
 export class MemoryLiveState implements LiveState {
-  readonly #now: Clock
-  readonly #slots = new Slots()
-  readonly #line = new Line()
-  readonly #running = new Map<string, RunningCall>()
-  readonly #standings = new Standings()
-  readonly #bindings: Bindings
-  readonly #limits: Limits
-  readonly #minutes: MinuteCounter
-  readonly #allowances: Allowances
-  readonly #vacancies: Vacancies
-  readonly #serving: Serving
-  #lastNumber = 0
-  /** Until when each lock is held, in unix ms. */
-  readonly #locks = new Map<string, { untilMs: number }>()
+  readonly processId: string
+  readonly #setTimer: SetTimer
+  readonly #state: MemoryState
+  #stopBeating: (() => void) | null = null
 
-  constructor(now: Clock, setTimer: SetTimer) {
-    this.#now = now
-    this.#bindings = new Bindings(now)
-    this.#limits = new Limits(now)
-    this.#minutes = new MinuteCounter(now)
-    this.#allowances = new Allowances(this.#standings, this.#limits)
-    this.#vacancies = new Vacancies(now, this.#slots, this.#line, this.#bindings, this.#limits)
-    this.#serving = new Serving({
-      now,
-      setTimer,
-      slots: this.#slots,
-      bindings: this.#bindings,
-      allowances: this.#allowances,
-      line: this.#line,
-      vacancies: this.#vacancies,
-      running: this.#running,
+  constructor(processId: string, now: Clock, setTimer: SetTimer, state = new MemoryState(now, setTimer)) {
+    this.processId = processId
+    this.#setTimer = setTimer
+    this.#state = state
+    state.join(processId, () => {
+      this.#stopBeating ??= setTimer(BEAT_MS, () => this.#beat())
     })
   }
 
+  #beat(): void {
+    this.#state.beat(this.processId)
+    this.#stopBeating = this.#setTimer(BEAT_MS, () => this.#beat())
+  }
+
   async admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding | UnknownUsage> {
-    const waiting = this.#line.get(request.callId)
-    if (waiting) return this.#serving.ticketOf(waiting)
-    const running = this.#running.get(request.callId)
-    if (running) return admissionOf(running)
-    const refused = this.#allowances.refuse(request)
+    const { line, running, allowances, serving } = this.#state
+    const waiting = line.get(request.callId)
+    if (waiting) return serving.ticketOf(waiting)
+    const admitted = running.get(request.callId)
+    if (admitted) return admissionOf(admitted)
+    const refused = allowances.refuse(request)
     if (refused) return refused
-    const place = { number: ++this.#lastNumber, turn: this.#line.turn }
-    const answer = this.#serving.enter(arrivalOf(request, place, this.#now()))
-    this.#serving.serveLine(request.userId, null) // its session may have moved, and its other calls with it
-    return answer
+    return this.#state.enter(request, this.processId)
   }
 
   await(ticket: Ticket, signal: AbortSignal): Promise<Admission | Refused> {
-    const call = this.#serving.callOf(ticket)
+    const { serving } = this.#state
+    const call = serving.callOf(ticket)
     if (!call?.outcome) return Promise.reject(new Error(`no ticket for ${ticket.callId}`))
     const { promise } = call.outcome
-    const abort = () => this.#serving.giveUp(call, signal.reason)
+    const abort = () => serving.giveUp(call, signal.reason)
     if (signal.aborted) abort()
     else {
       signal.addEventListener('abort', abort, { once: true })
@@ -96,135 +79,145 @@ export class MemoryLiveState implements LiveState {
     admission: Admission,
     candidates: RankedCandidate[],
   ): Promise<Admission | Ticket | Refused | UnknownUsage> {
-    const running = this.#running.get(admission.callId)
-    if (!running || this.#line.get(admission.callId)) throw new Error(`bug: ${admission.callId} cannot be moved now`)
-    const unknown = this.#allowances.unknownUsage([], candidates)
+    const { line, slots, allowances, serving } = this.#state
+    const running = this.#state.running.get(admission.callId)
+    if (!running) return this.#readmit(admission, candidates)
+    if (line.get(admission.callId)) throw new Error(`bug: ${admission.callId} cannot be moved now`)
+    const unknown = allowances.unknownUsage([], candidates)
     if (unknown) return unknown
-    const call = arrivalOfMoving(running, candidates, this.#now())
+    const call = arrivalOfMoving(running, candidates, this.#state.now())
     const { accountId } = running
-    if (accountId) this.#slots.free('account', accountId)
-    this.#allowances.leaveAccount(running)
+    if (accountId) slots.free('account', accountId)
+    allowances.leaveAccount(running)
     running.accountId = ''
     running.bound = false
-    const answer = this.#serving.enter(call)
-    this.#serving.serveLine(running.request.userId, accountId || null)
+    const answer = serving.enter(call)
+    serving.serveLine(running.request.userId, accountId || null)
     return answer
   }
 
-  raise(admission: Admission, reservedNanoUsd: number): void {
-    const running = this.#running.get(admission.callId)
-    if (running) this.#allowances.raise(running, reservedNanoUsd)
+  raise(admission: Admission, reservation: Reservation): void {
+    const running = this.#state.running.get(admission.callId)
+    if (running) this.#state.allowances.raise(running, reservation)
   }
 
   async settle(admission: Admission, end: Settlement): Promise<void> {
-    const running = this.#running.get(admission.callId)
-    if (!running) return
-    const { request, accountId, bound } = running
-    const { callId, userId, keyId, session } = request
-    const moving = this.#line.get(callId)
-    if (moving) this.#serving.giveUp(moving, new Error(`${callId} ended while it waited for another account`))
-    this.#running.delete(callId)
-    this.#slots.free('user', userId)
-    this.#slots.free('key', keyId)
-    if (accountId) this.#slots.free('account', accountId)
-    this.#allowances.settle(running, end)
-    if (session && bound && end.confirmsBinding) this.#bindings.bind(session.key, accountId, session.ttlMs)
-    this.#serving.serveLine(userId, accountId || null)
+    const { running, line, bindings, allowances, serving } = this.#state
+    const call = running.get(admission.callId) ?? this.#state.takeLost(admission.callId)
+    if (!call) return
+    const isRunning = running.get(admission.callId) === call
+    const moving = line.get(admission.callId)
+    if (moving) serving.giveUp(moving, new Error(`${admission.callId} ended while it waited for another account`))
+    if (isRunning) serving.release(call)
+    allowances.settle(call, end)
+    const { session, userId } = call.request
+    if (session && call.bound && end.confirmsBinding) bindings.bind(session.key, call.accountId, session.ttlMs)
+    if (isRunning) serving.serveLine(userId, call.accountId || null)
   }
 
   async learn(caller: StandingCaller, read: ReadStanding): Promise<void> {
-    return this.#standings.learn(caller, read, () => this.#unsettled(caller.userId))
+    return this.#state.standings.learn(caller, read, () => this.#state.spendersOf(caller.userId))
   }
 
   async learnUsage(limited: Limited, read: ReadUsage): Promise<void> {
-    return this.#limits.learn(limited, read, () => this.#running.values())
+    return this.#state.limits.learn(limited, read, () => this.#state.unsettled())
   }
 
   async standings(limited: Limited): Promise<LimitStanding[] | UnknownUsage> {
-    return this.#allowances.unknownUsage([limited], []) ?? this.#limits.standings(limited)
+    const { limits } = this.#state
+    return limits.knowsAll(limited) ? limits.standings(limited) : { kind: 'unknown_usage', of: [limited] }
   }
 
   async spentBy(keyId: string): Promise<number | null> {
-    return this.#standings.spentBy(keyId)
+    return this.#state.standings.spentBy(keyId)
   }
 
   async forget(userId: string | null): Promise<void> {
-    this.#standings.forget(userId)
+    this.#state.standings.forget(userId)
   }
 
   async rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null> {
-    const call = this.#line.get(ticket.callId)
+    const { line, allowances, serving } = this.#state
+    const call = line.get(ticket.callId)
     if (!call) return null
-    const unknown = this.#allowances.unknownUsage([], candidates)
+    const unknown = allowances.unknownUsage([], candidates)
     if (unknown) return unknown
-    this.#line.rerank(call, usable(candidates))
-    this.#serving.lookAgain(call)
+    line.rerank(call, usable(candidates))
+    serving.lookAgain(call)
     return null
   }
 
   async countPerMinute(subject: string, limit: number): Promise<boolean> {
-    return this.#minutes.count(subject, limit)
+    return this.#state.minutes.count(subject, limit)
   }
 
   async admissions(): Promise<AdmissionView[]> {
-    return Array.from(this.#running.values(), ({ request: { callId, userId, keyId }, accountId, sinceMs }) => ({
-      callId,
-      userId,
-      keyId,
-      accountId,
-      sinceMs,
-    }))
+    return Array.from(this.#state.running.values(), ({ request, processId, accountId, sinceMs }) => {
+      const { callId, userId, keyId } = request
+      return { callId, processId, userId, keyId, accountId, sinceMs }
+    })
   }
 
   async tickets(): Promise<TicketView[]> {
-    return this.#line.tickets().map((call) => ({
+    const { line, vacancies } = this.#state
+    return line.tickets().map((call) => ({
       callId: call.request.callId,
+      processId: call.processId,
       number: call.place.number,
       userId: call.request.userId,
       keyId: call.request.keyId,
-      accountIds: this.#vacancies.accountsFor(call).map(({ accountId }) => accountId),
+      accountIds: vacancies.accountsFor(call).map(({ accountId }) => accountId),
       sinceMs: call.sinceMs,
       passes: call.passes,
     }))
   }
 
   async bindings(): Promise<BindingView[]> {
-    return this.#bindings.all()
+    return this.#state.bindings.all()
   }
 
   async unbind(which: WhichBindings): Promise<number> {
+    const { bindings, running, line, serving } = this.#state
     const isMeant = (sessionKey: string, accountId: string) =>
       which === 'all' || ('accountId' in which ? which.accountId === accountId : which.sessionKey === sessionKey)
-    const count = this.#bindings.unbind(isMeant)
-    for (const running of this.#running.values()) {
-      const { session } = running.request
-      if (session && isMeant(session.key, running.accountId)) running.bound = false
+    const count = bindings.unbind(isMeant)
+    for (const call of running.values()) {
+      const { session } = call.request
+      if (session && isMeant(session.key, call.accountId)) call.bound = false
     }
-    this.#serving.serveLines(Array.from(this.#line.users(), ({ userId }) => userId)) // who waited for its own account only
+    serving.serveLines(Array.from(line.users(), ({ userId }) => userId)) // who waited for its own account only
     return count
   }
 
   async withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null> {
-    const held = this.#locks.get(name)
-    if (held && held.untilMs > this.#now()) return null
-    const lock = { untilMs: this.#now() + ttlMs }
-    this.#locks.set(name, lock)
+    const { locks, now } = this.#state
+    const held = locks.get(name)
+    if (held && held.untilMs > now()) return null
+    const lock = { untilMs: now() + ttlMs }
+    locks.set(name, lock)
     try {
       return await work()
     } finally {
-      if (this.#locks.get(name) === lock) this.#locks.delete(name)
+      if (locks.get(name) === lock) locks.delete(name)
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#serving.close(new Error('live state is closed'))
+    this.#stopBeating?.()
+    this.#state.leave(this.processId)
   }
 
-  /** The user's calls that are admitted or in line: a charge of theirs may come. */
-  #unsettled(userId: string): Spender[] {
-    const calls: Spender[] = []
-    for (const { request } of this.#running.values()) if (request.userId === userId) calls.push(request)
-    for (const { request, running } of this.#line.of(userId)?.calls ?? []) if (!running) calls.push(request)
-    return calls
+  /** Its process was given up while it was stopped: the call holds nothing and needs everything again. */
+  async #readmit(
+    { callId }: Admission,
+    candidates: RankedCandidate[],
+  ): Promise<Admission | Ticket | Refused | UnknownUsage> {
+    const unknown = this.#state.allowances.unknownUsage([], candidates)
+    if (unknown) return unknown
+    const lost = this.#state.takeLost(callId)
+    if (!lost) throw new Error(`bug: ${callId} cannot be moved now`)
+    const answer = this.#state.enter({ ...lost.request, candidates }, this.processId)
+    if (answer.kind === 'refused') this.#state.lose(lost)
+    return answer
   }
 }

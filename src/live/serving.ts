@@ -90,6 +90,14 @@ export class Serving {
     }
   }
 
+  /** A call has ended: its slots are free, for `serveLine` to give away. */
+  release({ request, accountId }: RunningCall): void {
+    this.#running.delete(request.callId)
+    this.#slots.free('user', request.userId)
+    this.#slots.free('key', request.keyId)
+    if (accountId) this.#slots.free('account', accountId)
+  }
+
   /** For this ticket something has changed: other candidates, or the wait for its session's own account is over. */
   lookAgain(call: Arrival): void {
     const forbidding = forbiddingNeed(call)
@@ -106,14 +114,6 @@ export class Serving {
     this.#leaveLine(call)
     call.outcome?.reject(reason)
     this.serveLine(call.request.userId, null) // what was kept for it
-  }
-
-  /** Ends every wait in vain. */
-  close(reason: unknown): void {
-    for (const call of this.#line.tickets()) {
-      this.#leaveLine(call)
-      call.outcome?.reject(reason)
-    }
   }
 
   /** A ticket for a call in line. */
@@ -161,9 +161,9 @@ export class Serving {
   }
 
   #serve(call: Arrival, candidate: RankedCandidate): Admission {
-    const { request, place } = call
-    const { accountId } = candidate
-    const { session, userId, keyId, reservedNanoUsd } = request
+    const { request, processId, place } = call
+    const { accountId, model } = candidate
+    const { session, userId, keyId } = request
     const own = this.#vacancies.ownAccount(call)
     this.#slots.take('account', accountId)
     let running = call.running
@@ -173,11 +173,14 @@ export class Serving {
       this.#slots.take('key', keyId)
       running = {
         request,
+        processId,
         place,
         accountId,
+        model,
         bound: false,
         own: false,
-        reservedNanoUsd,
+        reservedNanoUsd: request.reservedNanoUsd,
+        estimate: request.estimate,
         sinceMs: this.#now(),
         holds: [],
         accountHolds: [],
@@ -185,8 +188,9 @@ export class Serving {
       this.#running.set(request.callId, running)
       this.#allowances.countCaller(running)
     }
-    this.#allowances.countAccount(candidate, running)
     running.accountId = accountId
+    running.model = model
+    this.#allowances.countAccount(candidate, running)
     // A session is bound here, so that its second call lands beside a first that has not answered yet. A detour from an
     // account that is still a candidate leaves the binding as it is.
     running.own = own?.accountId === accountId

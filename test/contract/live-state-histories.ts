@@ -242,6 +242,7 @@ class History {
   #candidates(places: number[]): RankedCandidate[] {
     return places.map((place) => ({
       accountId: ACCOUNTS[place] as string,
+      model: 'm',
       concurrency: this.#limits.accounts[place] ?? null,
       limits: [],
     }))
