@@ -177,11 +177,11 @@ export class MemoryLiveState implements LiveState {
   }
 
   async unbind(which: WhichBindings): Promise<number> {
-    const { bindings, running, line, serving } = this.#state
+    const { bindings, line, serving } = this.#state
     const isMeant = (sessionKey: string, accountId: string) =>
       which === 'all' || ('accountId' in which ? which.accountId === accountId : which.sessionKey === sessionKey)
     const count = bindings.unbind(isMeant)
-    for (const call of running.values()) {
+    for (const call of this.#state.unsettled()) {
       const { session } = call.request
       if (session && isMeant(session.key, call.accountId)) call.bound = false
     }
