@@ -81,16 +81,16 @@ export class MemoryState {
     return calls
   }
 
-  /** Remembers a call that was given up. */
-  lose(call: RunningCall): void {
-    this.#lost.set(call.request.callId, { call, untilMs: this.now() + LOST_MS })
+  /** A call that was given up and has not settled since, though it may have been admitted anew; null: there is none. */
+  lost(callId: string): RunningCall | null {
+    return this.#lost.get(callId)?.call ?? null
   }
 
-  /** Takes a call back that was given up; null: there is none. */
+  /** The same, to settle it. */
   takeLost(callId: string): RunningCall | null {
-    const lost = this.#lost.get(callId)
-    this.#lost.delete(callId)
-    return lost?.call ?? null
+    const call = this.lost(callId)
+    if (call) this.#lost.delete(callId)
+    return call
   }
 
   // ---- processes ----
@@ -128,7 +128,8 @@ export class MemoryState {
       if (call.processId !== processId) continue
       this.serving.release(call)
       this.allowances.giveUp(call)
-      this.lose(call)
+      this.#lost.delete(call.request.callId) // the latest last
+      this.#lost.set(call.request.callId, { call, untilMs: this.now() + LOST_MS })
       this.serving.serveLine(call.request.userId, call.accountId || null)
     }
   }

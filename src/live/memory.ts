@@ -103,9 +103,10 @@ export class MemoryLiveState implements LiveState {
 
   async settle(admission: Admission, end: Settlement): Promise<void> {
     const { running, line, bindings, allowances, serving } = this.#state
-    const call = running.get(admission.callId) ?? this.#state.takeLost(admission.callId)
+    const lost = this.#state.takeLost(admission.callId)
+    const call = running.get(admission.callId) ?? lost
     if (!call) return
-    const isRunning = running.get(admission.callId) === call
+    const isRunning = call !== lost
     const moving = line.get(admission.callId)
     if (moving) serving.giveUp(moving, new Error(`${admission.callId} ended while it waited for another account`))
     if (isRunning) serving.release(call)
@@ -214,10 +215,8 @@ export class MemoryLiveState implements LiveState {
   ): Promise<Admission | Ticket | Refused | UnknownUsage> {
     const unknown = this.#state.allowances.unknownUsage([], candidates)
     if (unknown) return unknown
-    const lost = this.#state.takeLost(callId)
+    const lost = this.#state.lost(callId)
     if (!lost) throw new Error(`bug: ${callId} cannot be moved now`)
-    const answer = this.#state.enter({ ...lost.request, candidates }, this.processId)
-    if (answer.kind === 'refused') this.#state.lose(lost)
-    return answer
+    return this.#state.enter({ ...lost.request, candidates }, this.processId)
   }
 }
