@@ -45,7 +45,8 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
   await using parts = new AsyncDisposableStack()
   parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
   const clock = systemClock
-  const store = parts.use(await openStore(config, 'daemon', { id: newId('prs'), clock, log }))
+  const processId = newId('prs')
+  const store = parts.use(await openStore(config, 'daemon', { id: processId, clock, log }))
   const secrets = await openSecrets(config, store)
   const interrupted = await store.usage.closeInterrupted({ processId: null })
   if (interrupted.length > 0)
@@ -62,7 +63,7 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
     ticker,
     log,
     store,
-    live: parts.use(new MemoryLiveState(clock, systemTimer)),
+    live: parts.use(new MemoryLiveState(processId, clock, systemTimer)),
     upstream: parts.use(
       new UpstreamClient({
         rules: () => gateway.config.urls,

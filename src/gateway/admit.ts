@@ -12,8 +12,9 @@ import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { askKnowing, estimateOf, limitError, spendingIn } from './limits.ts'
+import { askKnowing, limitError, spendingIn } from './limits.ts'
 import { multiplierOf } from './record.ts'
+import { Reservation } from './reservation.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
 
@@ -30,7 +31,8 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   // With one account there is nothing to keep a conversation at, and its name need not be worked out.
   const conversation = ranked.length > 1 ? call.facts.conversation() : null
   const candidates = candidatesOf(gateway, call, ranked)
-  const request = admitRequest(gateway, call, ranked, conversation)
+  const reservation = new Reservation(gateway, call, ranked)
+  const request = admitRequest(gateway, call, ranked, conversation, reservation)
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () => gateway.live.admit(request))
   const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
   if (!admission) throw nobodyCan(gateway, call)
@@ -39,7 +41,7 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   if (spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(spending)).flat()
   try {
     const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
-    return new AdmittedCall(gateway, call, client, admission, choice)
+    return new AdmittedCall(gateway, call, client, admission, reservation, choice)
   } catch (error) {
     await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null })
     throw error
@@ -60,7 +62,7 @@ export async function moveOn(
   const ranked = candidatesFor(gateway, call).filter(isUntried)
   if (ranked.length === 0) return 'no_other'
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () =>
-    gateway.live.move(running.admission, ranked.map(asCandidate)),
+    gateway.live.move(running.admission, candidatesIn(ranked, call)),
   )
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
   if (!granted) return nobodyCan(gateway, call)
@@ -85,7 +87,7 @@ async function waitInLine(
   const lookAgain = async () => {
     const ranked = candidatesFor(gateway, call).filter(isUntried)
     if (ranked.length > 0) {
-      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, ranked.map(asCandidate)))
+      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, candidatesIn(ranked, call)))
     } else giveUp.abort(NOBODY_LEFT)
   }
   const stopListening = gateway.directory.onChange((changes) => {
@@ -113,6 +115,7 @@ function admitRequest(
   call: Call,
   ranked: ServingAccount[],
   conversation: Conversation | null,
+  { estimate }: Reservation,
 ): AdmitRequest {
   const { key, user, group } = call.caller
   const limits = gateway.config.gateway
@@ -123,7 +126,7 @@ function admitRequest(
     groupId: group.id,
     userConcurrency: user.concurrency,
     keyConcurrency: key.concurrency,
-    candidates: ranked.map(asCandidate),
+    candidates: candidatesIn(ranked, call),
     session: conversation && sessionOf(gateway, call, conversation),
     lineExtra: limits.lineExtra,
     deadlineMs: call.arrivedMs + limits.waitMs,
@@ -131,7 +134,7 @@ function admitRequest(
     quotaNanoUsd: key.quotaNanoUsd,
     reservedNanoUsd: 0,
     limits: call.caller.limits,
-    estimate: estimateOf(gateway, call, ranked),
+    estimate,
   }
 }
 
@@ -180,6 +183,12 @@ function slotError(refusal: SlotRefusal, call: Call): GatewayError {
   }
 }
 
-function asCandidate({ account }: ServingAccount): RankedCandidate {
-  return { accountId: account.id, concurrency: account.concurrency, limits: account.limits }
+/** What live state has to know of accounts. */
+function candidatesIn(ranked: readonly ServingAccount[], { facts }: Call): RankedCandidate[] {
+  return ranked.map(({ account }) => ({
+    accountId: account.id,
+    model: facts.requestedModel,
+    concurrency: account.concurrency,
+    limits: account.limits,
+  }))
 }

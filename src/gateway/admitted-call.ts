@@ -5,6 +5,7 @@ import { type Usage, usedKinds } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
+import type { MeterReading } from '../protocols/protocol.ts'
 import type { AttemptResult, StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { ClientAnswer } from './client-answer.ts'
@@ -12,6 +13,7 @@ import type { ServingAccount } from './directory.ts'
 import { booksClosed } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { type CallEnd, type CallStory, callRecord, noAnswer } from './record.ts'
+import type { Reservation } from './reservation.ts'
 import type { RunningCall } from './running-calls.ts'
 
 /** How often a model without a price is warned about. */
@@ -22,6 +24,7 @@ export class AdmittedCall implements RunningCall {
   readonly call: Call
   readonly #gateway: Gateway
   readonly #client: ClientAnswer
+  readonly #reservation: Reservation
   readonly #story: CallStory
   #admission: Admission
   #journaled = false
@@ -36,11 +39,19 @@ export class AdmittedCall implements RunningCall {
   #endReadingOn: (() => void) | null = null
 
   /** Throws `unavailable` if the account is gone. */
-  constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission, choice: Choice | null) {
+  constructor(
+    gateway: Gateway,
+    call: Call,
+    client: ClientAnswer,
+    admission: Admission,
+    reservation: Reservation,
+    choice: Choice | null,
+  ) {
     this.#gateway = gateway
     this.call = call
     this.#client = client
     this.#admission = admission
+    this.#reservation = reservation
     const serving = servingOf(gateway, admission)
     const seenLimits = seenIn(admission)
     this.#story = { admittedMs: gateway.clock(), choice, seenLimits, serving, attempts: [], lostNanoUsd: 0 }
@@ -155,6 +166,12 @@ export class AdmittedCall implements RunningCall {
     const { serving, admittedMs } = this.#story
     const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
     return { usage: usedKinds(used), costNanoUsd: costOf(used, price, 0).costNanoUsd }
+  }
+
+  /** How far the answer has come: what it uses beyond what was reserved is reserved as well. */
+  readonly onProgress = (reading: MeterReading): void => {
+    if (!this.#reservation.isOutgrownBy(reading, this.serving)) return
+    this.#gateway.live.raise(this.#admission, { reservedNanoUsd: 0, estimate: this.#reservation.estimate })
   }
 
   /** A trace for the case that the process is killed. */

@@ -1,6 +1,14 @@
 import type { MeterReading, Protocol, UsageMeter } from '../protocols/protocol.ts'
 import { SseSplitter } from '../protocols/sse.ts'
 
+/** A token is about this many bytes of text, where output has to be estimated. */
+const BYTES_PER_TOKEN = 4
+
+/** Output tokens of an answer that has not ended: as reported, or by its text where that is more. */
+export function outputSoFar({ usage, textBytes }: MeterReading): number {
+  return Math.max(usage.outputTokens, Math.ceil(textBytes / BYTES_PER_TOKEN))
+}
+
 /**
  * Reads one upstream answer as it comes: cuts a stream at its events, meters it, and tells apart what may go to the
  * client at once and what must wait until the call is charged (the terminal event and all after it; of a JSON body all

@@ -50,7 +50,7 @@ export async function handleCall(
     running = await admit(gateway, call, client)
     const answer = await ask(gateway, running, client)
     call.releaseBody()
-    using relay = new Relay(gateway, call, answer, client)
+    using relay = new Relay(gateway, call, answer, client, running.onProgress)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
     if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, call.facts.requestedModel)

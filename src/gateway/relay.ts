@@ -2,10 +2,11 @@ import type { Outcome } from '../domain/call.ts'
 import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
+import type { MeterReading } from '../protocols/protocol.ts'
 import { EventTooLarge } from '../protocols/sse.ts'
 import type { AnswerSink, UpstreamFailure } from '../upstream/client.ts'
 import { answerHead } from './answer-headers.ts'
-import type { AnswerReader } from './answer-reader.ts'
+import { type AnswerReader, outputSoFar } from './answer-reader.ts'
 import { type GoodAnswer, type StopReason, upstreamFault } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { AnswerHead, ClientAnswer } from './client-answer.ts'
@@ -21,8 +22,6 @@ const TRAILING_MS = 1000
  * terminal event, without backpressure, for as long as the record takes.
  */
 const TRAILING_BYTES_MAX = 64 * 1024
-/** A token is about this many bytes of text, where output has to be estimated. */
-const BYTES_PER_TOKEN = 4
 
 /** What came of an answer. Its last bytes are still held, until the call is recorded. */
 export interface Relayed {
@@ -57,6 +56,7 @@ export class Relay implements AnswerSink, Disposable {
   readonly #call: Call
   readonly #answer: GoodAnswer
   readonly #client: ClientAnswer
+  readonly #onProgress: (reading: MeterReading) => void
   readonly #result = Promise.withResolvers<Relayed>()
   #head: AnswerHead | null = null
   #settled = false
@@ -67,8 +67,16 @@ export class Relay implements AnswerSink, Disposable {
   #unwatch: () => void = () => {}
   #onUpstreamEnd: () => void = () => {}
 
-  constructor(gateway: Gateway, call: Call, answer: GoodAnswer, client: ClientAnswer) {
+  /** `onProgress` is told of every piece of the answer while it runs. */
+  constructor(
+    gateway: Gateway,
+    call: Call,
+    answer: GoodAnswer,
+    client: ClientAnswer,
+    onProgress: (reading: MeterReading) => void = () => {},
+  ) {
     this.#gateway = gateway
+    this.#onProgress = onProgress
     this.#call = call
     this.#answer = answer
     this.#client = client
@@ -85,6 +93,7 @@ export class Relay implements AnswerSink, Disposable {
     this.#flush()
     if (!whole) exchange.attach(this)
     if (whole || (reader.streams && reader.reading.ended)) this.#conclude()
+    else this.#onProgress(reader.reading)
     return this.#result.promise
   }
 
@@ -135,6 +144,7 @@ export class Relay implements AnswerSink, Disposable {
     }
     this.#flush()
     if (reader.streams && reader.reading.ended) this.#conclude()
+    else this.#onProgress(reader.reading)
   }
 
   end(): void {
@@ -233,10 +243,10 @@ export class Relay implements AnswerSink, Disposable {
    */
   #estimateOutput(): boolean {
     const { reading, bytes } = this.#answer.reader
-    const { usage, textBytes, ended, stopReason } = reading
+    const { usage, ended, stopReason } = reading
     const reported = usage.outputTokens
     const isFinal = ended !== null || stopReason !== null
-    const generated = isFinal ? reported : Math.max(reported, Math.ceil(textBytes / BYTES_PER_TOKEN))
+    const generated = isFinal ? reported : outputSoFar(reading)
     const { countsDelivered, deliveredBytes } = this.#client
     const share = countsDelivered ? Math.min(1, deliveredBytes / bytes) : 1
     usage.outputTokens = Math.ceil(generated * share)

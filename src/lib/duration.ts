@@ -14,8 +14,12 @@ export function parseDuration(text: string): number | null {
 /** When a wait is over, to the second: `5h, at 2026-11-27 18:00:00 UTC`. */
 export function formatWait(waitMs: number, nowMs: number): string {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000))
-  const at = new Date(nowMs + seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')
-  return `${formatDuration(seconds * 1000)}, at ${at} UTC`
+  return `${formatDuration(seconds * 1000)}, at ${formatTime(nowMs + seconds * 1000)}`
+}
+
+/** `2026-11-27 18:00:00 UTC` */
+export function formatTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
 /** `90000` → `1m30s`: at most two units, the largest first. */

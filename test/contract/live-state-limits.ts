@@ -159,8 +159,9 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
       { fromMs: quarter - 3_600_000, toMs: quarter - 2_700_000, used: used({ requests: 1, spentNanoUsd: 10 }) },
       { fromMs: quarter, toMs: quarter + 900_000, used: used({ requests: 2, spentNanoUsd: 80 }) },
     ]
-    await live.learnUsage(limited, async (fromMs, callIds) => {
-      t.same([fromMs, callIds], [time.nowMs - (time.nowMs % 86_400_000), []])
+    await live.learnUsage(limited, async (question) => {
+      const fromMs = time.nowMs - (time.nowMs % 86_400_000)
+      t.same(question, { fromMs, stepMs: 900_000, byModel: false, callIds: [] })
       return { spans, recordedCallIds: [] }
     })
     const call = await world.run({ limits: [limited] })

@@ -5,6 +5,7 @@ import { AdmittedCall } from '../../src/gateway/admitted-call.ts'
 import type { Call } from '../../src/gateway/call.ts'
 import type { ClientAnswer } from '../../src/gateway/client-answer.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
+import type { Reservation } from '../../src/gateway/reservation.ts'
 import { RunningCalls } from '../../src/gateway/running-calls.ts'
 import type { Ticker } from '../../src/lib/ticker.ts'
 
@@ -31,7 +32,8 @@ function admitted(whenClientLeaves: WhenClientLeaves, accountIsThere = true) {
   const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves } as unknown as Call
   const admission = { kind: 'admission', callId: 'call_1', accountId: 'acc_1', bound: false, own: false } as const
   const stops: string[] = []
-  const make = (client = {} as ClientAnswer) => new AdmittedCall(gateway, call, client, admission, null)
+  const make = (client = {} as ClientAnswer) =>
+    new AdmittedCall(gateway, call, client, admission, {} as Reservation, null)
   const tick = (ms: number) => {
     for (const watcher of watchers) watcher(1000 + ms)
   }

@@ -45,7 +45,7 @@ export const fill: Fill = (account, act) => {
     .option('--priority <n>', 'lower is tried first (default: 50)', wholeFlag(0))
     .option('--weight <n>', 'share among accounts of the same priority (default: 100)', wholeFlag(0))
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
-    .addOption(newLimitOption())
+    .addOption(newLimitOption('account'))
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--deadline <name=time>', `${DEADLINES}; may be repeated`, deadlineList)
@@ -99,7 +99,7 @@ export const fill: Fill = (account, act) => {
     .option('--priority <n>', 'lower is tried first', wholeFlag(0))
     .option('--weight <n>', 'share among accounts of the same priority', wholeFlag(0))
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
-    .addOption(setLimitOption())
+    .addOption(setLimitOption('account'))
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option(
