@@ -13,6 +13,7 @@ import { booksClosed } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { type CallEnd, type CallStory, callRecord, noAnswer } from './record.ts'
 import type { RunningCall } from './running-calls.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /** How often a model without a price is warned about. */
 const UNPRICED_WARNING_MS = 3_600_000
@@ -35,14 +36,14 @@ export class AdmittedCall implements RunningCall {
   /** Set while the answer is read on for a client that has left. */
   #endReadingOn: (() => void) | null = null
 
-  /** Throws `unavailable` if the account is gone. */
+  /** Throws `unavailable` if the account is gone, or does not serve the model any more. */
   constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission, choice: Choice | null) {
     this.#gateway = gateway
     this.call = call
     this.#client = client
     this.#admission = admission
-    const serving = servingOf(gateway, admission)
-    this.#story = { admittedMs: gateway.clock(), choice, serving, attempts: [], lostNanoUsd: 0 }
+    const asked = askedOf(gateway, call, admission)
+    this.#story = { admittedMs: gateway.clock(), choice, ...asked, attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 
@@ -63,6 +64,11 @@ export class AdmittedCall implements RunningCall {
     return this.#story.serving
   }
 
+  /** The model that it is asked for. */
+  get upstreamModel(): string {
+    return this.#story.upstreamModel
+  }
+
   /** What the upstream had reported of an answer when the call was stopped before that could be relayed; null for nothing. */
   get reported(): Usage | null {
     return this.#reported
@@ -73,10 +79,10 @@ export class AdmittedCall implements RunningCall {
     return this.#stopReason
   }
 
-  /** Throws `unavailable` if the account is gone. */
+  /** Throws `unavailable` if the account is gone, or does not serve the model any more. */
   moveTo(admission: Admission): void {
     this.#admission = admission
-    this.#story.serving = servingOf(this.#gateway, admission)
+    Object.assign(this.#story, askedOf(this.#gateway, this.call, admission))
   }
 
   /** How to end what runs at the moment; at once if somebody wanted it ended already. */
@@ -112,7 +118,7 @@ export class AdmittedCall implements RunningCall {
 
   /** Notes one attempt at the account that is asked now. What a failed one used is the operator's loss, unless the call was stopped. */
   noteAttempt(startedMs: number, result: AttemptResult): void {
-    const { serving, attempts, admittedMs } = this.#story
+    const { serving, upstreamModel, attempts, admittedMs } = this.#story
     const fault = 'fault' in result ? result.fault : null
     attempts.push({
       accountId: serving.account.id,
@@ -125,7 +131,7 @@ export class AdmittedCall implements RunningCall {
     if ('answer' in result) this.#answered = true
     else if (result.used && result.fault.blame === 'client') this.#reported = result.used
     else if (result.used) {
-      const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
+      const price = this.#gateway.prices.find(serving.provider.name, upstreamModel, admittedMs)
       this.#story.lostNanoUsd += costOf(result.used, price, 0).costNanoUsd
     }
   }
@@ -198,12 +204,13 @@ export class AdmittedCall implements RunningCall {
   }
 }
 
-function servingOf(gateway: Gateway, admission: Admission): ServingAccount {
+/** Who is asked, and for which model. */
+function askedOf(gateway: Gateway, call: Call, admission: Admission): Pick<CallStory, 'serving' | 'upstreamModel'> {
   const serving = gateway.directory.account(admission.accountId)
   if (!serving) {
     throw new GatewayError('unavailable', 'the account that this call was given has just been removed: try again', {
       retryAfterMs: 1000,
     })
   }
-  return serving
+  return { serving, upstreamModel: upstreamModelFor(serving, call) }
 }

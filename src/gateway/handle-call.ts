@@ -51,7 +51,7 @@ export async function handleCall(
     using relay = new Relay(gateway, call, answer, client)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
-    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, call.facts.requestedModel)
+    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, running.upstreamModel)
     await running.record(endOfRelay(relayed, answer, client))
     await relay.finish(relayed)
   } catch (error) {
@@ -75,11 +75,10 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
   for (;;) {
     if (client.left) throw clientLeft()
     if (running.stopReason) throw endedBy(running.stopReason)
-    const { call, serving } = running
-    const model = call.facts.requestedModel
+    const { call, serving, upstreamModel } = running
     tried.add(serving.account.id)
     const moveOnToAnother = () => moveOn(gateway, running, client, (other) => !tried.has(other.account.id))
-    const leave = leaveToAsk(gateway, serving, model)
+    const leave = leaveToAsk(gateway, serving, upstreamModel)
     if (!leave) {
       // It has gone to rest since this call was given it.
       if (await moveOnToAnother()) continue
@@ -88,12 +87,12 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
     const startedMs = gateway.clock()
     const result = await askOnce(gateway, running, client)
     if ('answer' in result) {
-      clearRest(gateway, serving, model, leave)
+      clearRest(gateway, serving, upstreamModel, leave)
       return result.answer
     }
     const fault = underRules(serving.account, result.fault)
     spentMs += gateway.clock() - startedMs
-    restIfToBlame(gateway, serving, fault, model, leave)
+    restIfToBlame(gateway, serving, fault, upstreamModel, leave)
     const mayTryAnother =
       (fault.blame === 'account' || fault.blame === 'upstream') &&
       !fault.mayBeRunning &&
@@ -107,11 +106,12 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
 
 /** One attempt at the call's account, noted in its story. */
 async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
-  const { call, serving } = running
+  const { call, serving, upstreamModel } = running
   const { firstEventTimeoutMs, answerTimeoutMs } = gateway.config.gateway
   const startedMs = gateway.clock()
   const startedAt = performance.now()
-  const result = await attempt(gateway, call, serving, 'messages', {
+  const asked = { serving, operation: 'messages', upstreamModel } as const
+  const result = await attempt(gateway, call, asked, {
     deadlineMs: call.facts.stream ? startedMs + firstEventTimeoutMs : call.arrivedMs + answerTimeoutMs,
     mustStream: () => client.state === 'head sent',
     onStart(stop) {

@@ -9,6 +9,7 @@ import {
   type LimitWindow,
   NO_CONSUMPTION,
 } from '../domain/limit.ts'
+import type { PriceRow } from '../domain/price.ts'
 import { NO_USAGE } from '../domain/usage.ts'
 import { formatDuration } from '../lib/duration.ts'
 import type { UnknownStanding, UnknownUsage } from '../live/live-state.ts'
@@ -18,6 +19,7 @@ import type { Call } from './call.ts'
 import type { Caller, ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { multiplierOf } from './record.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /** Text is about this many bytes a token; images and documents in base64 are far more, so a guess is never too low by them. */
 const BYTES_PER_TOKEN = 4
@@ -28,8 +30,8 @@ const ONE_CALL: Readonly<Consumption> = { ...NO_CONSUMPTION, requests: 1 }
 
 /**
  * What a call may use, as far as limits ask for it: its body as uncached input, and the output that it asks for, but no
- * more than `reserve_output_max`. Money at the dearest of its providers; where a price is unknown that is nothing, as the
- * call will be recorded at nothing.
+ * more than `reserve_output_max`. Money at the dearest of the models that it may be sent to; where a price is unknown that
+ * is nothing, as the call will be recorded at nothing.
  */
 export function estimateOf(gateway: Gateway, call: Call, ranked: readonly ServingAccount[]): Readonly<Consumption> {
   const hasLimits = call.caller.limits.length > 0 || ranked.some(({ account }) => account.limits.length > 0)
@@ -41,14 +43,19 @@ export function estimateOf(gateway: Gateway, call: Call, ranked: readonly Servin
     outputTokens: Math.min(call.facts.maxOutputTokens ?? reserveOutputMax, reserveOutputMax),
   }
   const money = { costNanoUsd: 0, spentNanoUsd: 0 }
-  for (const provider of new Set(ranked.map((serving) => serving.provider.name))) {
-    const price = gateway.prices.find(provider, call.facts.requestedModel, gateway.clock())
+  for (const price of pricesOf(gateway, call, ranked)) {
     const { costNanoUsd, chargedNanoUsd } = costOf(usage, price, multiplierOf(gateway, call))
     const spentNanoUsd = gateway.config.runMode === 'saas' ? chargedNanoUsd : costNanoUsd
     money.costNanoUsd = Math.max(money.costNanoUsd, costNanoUsd)
     money.spentNanoUsd = Math.max(money.spentNanoUsd, spentNanoUsd)
   }
   return consumptionOf(usage, money)
+}
+
+/** What the call may be priced by, each once. */
+function pricesOf({ prices, clock }: Gateway, call: Call, ranked: readonly ServingAccount[]): Set<PriceRow | null> {
+  const nowMs = clock()
+  return new Set(ranked.map((serving) => prices.find(serving.provider.name, upstreamModelFor(serving, call), nowMs)))
 }
 
 /** Asks live state, and lets it learn what it answers that it does not know. Throws `unavailable` if that cannot be learnt. */

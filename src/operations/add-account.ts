@@ -1,6 +1,7 @@
 import type { Credentials, ProviderName } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limit } from '../domain/limit.ts'
+import { checkedModelMap, type ModelMap } from '../domain/model-map.ts'
 import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
 import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
@@ -18,6 +19,7 @@ export interface NewAccount {
   concurrency?: number | null | undefined
   limits?: Limit[] | undefined
   models?: string[] | undefined
+  modelMap?: ModelMap | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
   groupIds: string[]
@@ -44,6 +46,7 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     concurrency: input.concurrency ?? null,
     limits: input.limits ?? [],
     models: input.models ?? [],
+    modelMap: checkedModelMap(input.modelMap ?? {}),
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? null,
     ...sealed(work, id, input.apiKey),
@@ -56,10 +59,11 @@ export type AccountUpdate = Omit<AccountChanges, 'sealedCredentials' | 'last4'> 
 
 /** Changes an account; a new key replaces the old one and ends its rest. Throws `invalid_request` or `conflict`. */
 export async function updateAccount(work: Workspace, id: string, update: AccountUpdate): Promise<StoredAccount> {
-  const { apiKey, baseUrl, headers, ...rest } = update
+  const { apiKey, baseUrl, modelMap, headers, ...rest } = update
   const changes: AccountChanges = {
     ...rest,
     ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
+    ...(modelMap !== undefined && { modelMap: checkedModelMap(modelMap) }),
     ...(headers !== undefined && { headers: checkedHeaders(headers) }),
     ...(apiKey !== undefined && sealed(work, id, apiKey)),
   }

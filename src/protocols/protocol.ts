@@ -15,7 +15,7 @@ export interface Protocol {
   parse(headers: Headers, body: Buffer): CallFacts
   /** A meter for one answer: a stream of events, or one JSON body. */
   usageMeter(stream: boolean): UsageMeter
-  /** What an answer has to be changed in for this client; null where it passes as it is, as it does unless there is a reason. */
+  /** How an answer has to be changed for whoever asked so; null = its bytes pass, as they do unless there is a reason. */
   answerEdit(facts: CallFacts, upstreamModel: string, stream: boolean): AnswerEdit | null
   /** Bytes that mean nothing to a client and show that the stream lives; only between whole events. */
   keepAlive(): Buffer
@@ -47,7 +47,7 @@ export interface RenderedError {
 
 export interface CallFacts {
   requestedModel: string
-  /** Where the body has the model's name; null where the path has it. */
+  /** Where in the body the model's name is written, which a map may change; null where it is written in the path. */
   modelAt: Place | null
   /** The client asked for a stream. */
   stream: boolean

@@ -11,6 +11,7 @@ import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
 import type { CallRecord } from '../domain/call.ts'
 import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
 import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
+import type { ModelMap } from '../domain/model-map.ts'
 import type { PriceRow } from '../domain/price.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { User, UserRole, UserStatus } from '../domain/user.ts'
@@ -186,6 +187,8 @@ export interface AddAccount {
   /** None if left out. */
   limits?: Limit[]
   models: string[]
+  /** Empty if left out. */
+  modelMap?: ModelMap
   headers: Record<string, string>
   expiresAtMs: number | null
   last4: string

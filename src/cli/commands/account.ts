@@ -9,6 +9,7 @@ import {
   type VendorWindow,
 } from '../../domain/account.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
+import { changedModelMap, type ModelMapChange, parseModelMapChange } from '../../domain/model-map.ts'
 import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
@@ -26,7 +27,7 @@ import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
-import { choiceArgument, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
+import { choiceArgument, flag, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
@@ -46,6 +47,7 @@ export const fill: Fill = (account, act) => {
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
     .addOption(newLimitOption())
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
+    .option('--model-map <asked=sent>', `${MAP_MEANT}; may be repeated`, modelMapChanges)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
     .option('--group <group>', `groups that may use it (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
@@ -72,7 +74,7 @@ export const fill: Fill = (account, act) => {
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
-      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
+      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
     )
     .action(act(importThem))
   account
@@ -87,7 +89,7 @@ export const fill: Fill = (account, act) => {
     .action(act(show))
   account
     .command('set <account>')
-    .summary('change an account; lists are replaced, limits one by one')
+    .summary('change an account; lists are replaced, limits and the model map one by one')
     .option('--name <name>')
     .option('--base-url <url>')
     .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
@@ -99,6 +101,11 @@ export const fill: Fill = (account, act) => {
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .addOption(setLimitOption())
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
+    .option(
+      '--model-map <asked=sent>',
+      `${MAP_MEANT}; ASKED=none takes away, none takes all away; others stay; may be repeated`,
+      modelMapChanges,
+    )
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--group <group>', 'groups that may use it', textListFlag)
@@ -114,6 +121,7 @@ export const fill: Fill = (account, act) => {
 can bring about: errors often repeat what was asked for.\n${examples(
         'subgate account set work --concurrency 4 --priority 10',
         'subgate account set work --from-env NEW_KEY',
+        "subgate account set work --model-map 'claude-haiku-*=claude-sonnet-5-5'",
         "subgate account set work --rest-rule '403:quota exceeded,plan limit=30m' --rest-rule 500=2m",
       )}`,
     )
@@ -144,6 +152,13 @@ can bring about: errors often repeat what was asked for.\n${examples(
     .option('--yes', 'do not ask')
     .addHelpText('after', examples('subgate account remove work'))
     .action(act(remove))
+}
+
+const MAP_MEANT = 'asks it for SENT where a client asks for ASKED, a model or a pattern such as claude-*'
+const modelMapChange = flag(parseModelMapChange)
+
+function modelMapChanges(text: string, before: ModelMapChange[] = []): ModelMapChange[] {
+  return [...before, modelMapChange(text)]
 }
 
 function headerList(text: string, before: Record<string, string> = {}): Record<string, string> {
@@ -183,6 +198,7 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   weight?: number
   concurrency?: number | null
   models?: string[]
+  modelMap?: ModelMapChange[]
   header?: Record<string, string>
   expires?: string
   group?: string[]
@@ -207,6 +223,7 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     concurrency: flags.concurrency,
     limits,
     models: flags.models,
+    modelMap: changedModelMap({}, flags.modelMap ?? []),
     headers: flags.header,
     expiresAtMs,
     groupIds,
@@ -404,6 +421,12 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
       [
+        'model map',
+        Object.entries(account.modelMap)
+          .map(([asked, sent]) => `${printable(asked)} → ${printable(sent)}`)
+          .join(', '),
+      ],
+      [
         'headers',
         Object.entries(account.headers)
           .map(([name, value]) => `${name}: ${value}`)
@@ -423,8 +446,9 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
   const newKey = flags.fromEnv !== undefined || flags.fromFile !== undefined || flags.apiKeyStdin
   if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
   const work = await context.work()
-  const { id, provider, limits: before } = await work.store.accounts.find(ref)
-  const limits = limitsAfter(context, flags, before)
+  const before = await work.store.accounts.find(ref)
+  const { id, provider } = before
+  const limits = limitsAfter(context, flags, before.limits)
   const isDefault = flags.models?.length === 1 && flags.models[0] === 'default'
   const update: AccountUpdate = {
     ...(flags.name !== undefined && { name: flags.name }),
@@ -434,6 +458,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
     ...(limits !== undefined && { limits }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
+    ...(flags.modelMap !== undefined && { modelMap: changedModelMap(before.modelMap, flags.modelMap) }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),
     ...(typeof expires !== 'undefined' && { expiresAtMs: expires as number | null }),
