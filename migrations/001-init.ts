@@ -66,6 +66,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('concurrency', 'bigint')
     .addColumn('limits', 'text', (c) => c.notNull())
     .addColumn('models', 'text', (c) => c.notNull())
+    .addColumn('model_map', 'text', (c) => c.notNull())
     .addColumn('headers', 'text', (c) => c.notNull())
     .addColumn('expires_at_ms', 'bigint')
     .addColumn('rest', 'text')

@@ -39,9 +39,9 @@ function factsText(out: Output, call: StoredCall, name: Names): string {
     ],
     ['ended', `${out.time(call.endedAtMs)}, after ${formatDuration(call.durationMs)}`],
     ['first content', call.firstTokenMs === null ? 'none came' : `after ${formatDuration(call.firstTokenMs)}`],
-    ['asked for', `${printable(call.requestedModel)} by ${call.protocol}${call.stream ? ', as a stream' : ''}`],
-    ['sent as', `${printable(call.upstreamModel)} to ${name.account(call.accountId)} (${call.provider})`],
-    ['answered as', call.reportedModel && printable(call.reportedModel)],
+    ['model', modelText(call)],
+    ['asked by', `${call.protocol}${call.stream ? ', as a stream' : ''}`],
+    ['account', `${name.account(call.accountId)} (${call.provider})`],
     [
       'outcome',
       `${call.outcome}${call.error ? ` (${printable(call.error)})` : ''}, HTTP ${call.status || 'none'}${call.stopReason ? `, stop reason ${printable(call.stopReason)}` : ''}`,
@@ -61,6 +61,12 @@ function limitsText(out: Output, limits: SeenLimit[], name: Names): string {
     },
   ])
   return `${table}\nAt its admission, with what it and other running calls might use.`
+}
+
+/** One name if all agree, else the three of them; an answer that names none is no other. */
+function modelText({ requestedModel, upstreamModel, reportedModel }: StoredCall): string {
+  const names = [requestedModel, upstreamModel, reportedModel ?? upstreamModel].map(printable)
+  return new Set(names).size === 1 ? (names[0] as string) : `${names.join(' → ')} (asked → sent → answered)`
 }
 
 /** Every account of the group, and why it was or was not taken. */

@@ -12,6 +12,8 @@ export interface Script {
   headers?: Record<string, string>
   /** Sent as it is, instead of a message. */
   body?: string
+  /** The model that the answer names; that of the request if left out. */
+  model?: string
   /** What the answer says; one delta each. */
   text?: string[]
   toolUse?: FakeMessage['toolUse']
@@ -141,7 +143,7 @@ export class FakeUpstream implements AsyncDisposable {
     const asked = parsed(call.body)
     const text = script.text ?? echo(asked)
     const message: FakeMessage = {
-      model: typeof asked.model === 'string' ? asked.model : 'claude-fake',
+      model: script.model ?? (typeof asked.model === 'string' ? asked.model : 'claude-fake'),
       text,
       toolUse: script.toolUse,
       usage: script.usage ?? { input: Math.ceil(call.body.length / 4), output: text.length },

@@ -17,6 +17,7 @@ import { multiplierOf } from './record.ts'
 import { Reservation } from './reservation.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /**
  * One step of live state takes all that a call needs: room in its limits, the user's and the key's slot, an account with
@@ -184,11 +185,11 @@ function slotError(refusal: SlotRefusal, call: Call): GatewayError {
 }
 
 /** What live state has to know of accounts. */
-function candidatesIn(ranked: readonly ServingAccount[], { facts }: Call): RankedCandidate[] {
-  return ranked.map(({ account }) => ({
-    accountId: account.id,
-    model: facts.requestedModel,
-    concurrency: account.concurrency,
-    limits: account.limits,
+function candidatesIn(ranked: readonly ServingAccount[], call: Call): RankedCandidate[] {
+  return ranked.map((serving) => ({
+    accountId: serving.account.id,
+    model: upstreamModelFor(serving, call),
+    concurrency: serving.account.concurrency,
+    limits: serving.account.limits,
   }))
 }

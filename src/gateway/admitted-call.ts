@@ -15,6 +15,7 @@ import type { Gateway } from './gateway.ts'
 import { type CallEnd, type CallStory, callRecord, noAnswer } from './record.ts'
 import type { Reservation } from './reservation.ts'
 import type { RunningCall } from './running-calls.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /** How often a model without a price is warned about. */
 const UNPRICED_WARNING_MS = 3_600_000
@@ -38,7 +39,7 @@ export class AdmittedCall implements RunningCall {
   /** Set while the answer is read on for a client that has left. */
   #endReadingOn: (() => void) | null = null
 
-  /** Throws `unavailable` if the account is gone. */
+  /** Throws `unavailable` if the account is gone, or does not serve the model any more. */
   constructor(
     gateway: Gateway,
     call: Call,
@@ -52,9 +53,9 @@ export class AdmittedCall implements RunningCall {
     this.#client = client
     this.#admission = admission
     this.#reservation = reservation
-    const serving = servingOf(gateway, admission)
+    const asked = askedOf(gateway, call, admission)
     const seenLimits = seenIn(admission)
-    this.#story = { admittedMs: gateway.clock(), choice, seenLimits, serving, attempts: [], lostNanoUsd: 0 }
+    this.#story = { admittedMs: gateway.clock(), choice, seenLimits, ...asked, attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 
@@ -75,6 +76,11 @@ export class AdmittedCall implements RunningCall {
     return this.#story.serving
   }
 
+  /** The model that it is asked for. */
+  get upstreamModel(): string {
+    return this.#story.upstreamModel
+  }
+
   /** What the upstream had reported of an answer when the call was stopped before that could be relayed; null for nothing. */
   get reported(): Usage | null {
     return this.#reported
@@ -85,10 +91,10 @@ export class AdmittedCall implements RunningCall {
     return this.#stopReason
   }
 
-  /** Throws `unavailable` if the account is gone. */
+  /** Throws `unavailable` if the account is gone, or does not serve the model any more. */
   moveTo(admission: Admission): void {
     this.#admission = admission
-    this.#story.serving = servingOf(this.#gateway, admission)
+    Object.assign(this.#story, askedOf(this.#gateway, this.call, admission))
   }
 
   /** How to end what runs at the moment; at once if somebody wanted it ended already. */
@@ -163,8 +169,8 @@ export class AdmittedCall implements RunningCall {
   }
 
   #lostUsage(used: Usage): LostUsage {
-    const { serving, admittedMs } = this.#story
-    const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
+    const { serving, upstreamModel, admittedMs } = this.#story
+    const price = this.#gateway.prices.find(serving.provider.name, upstreamModel, admittedMs)
     return { usage: usedKinds(used), costNanoUsd: costOf(used, price, 0).costNanoUsd }
   }
 
@@ -246,12 +252,13 @@ function seenIn({ standings }: Admission): SeenLimit[] | null {
   return standings?.map(({ subject, subjectId, limit, used }) => ({ subject, subjectId, limit, used })) ?? null
 }
 
-function servingOf(gateway: Gateway, admission: Admission): ServingAccount {
+/** Who is asked, and for which model. */
+function askedOf(gateway: Gateway, call: Call, admission: Admission): Pick<CallStory, 'serving' | 'upstreamModel'> {
   const serving = gateway.directory.account(admission.accountId)
   if (!serving) {
     throw new GatewayError('unavailable', 'the account that this call was given has just been removed: try again', {
       retryAfterMs: 1000,
     })
   }
-  return serving
+  return { serving, upstreamModel: upstreamModelFor(serving, call) }
 }

@@ -3,6 +3,7 @@ import { formatUsd } from '../domain/money.ts'
 import type { Call } from './call.ts'
 import type { Caller } from './directory.ts'
 import type { Gateway } from './gateway.ts'
+import { maySend } from './upstream-model.ts'
 
 /** What a caller who is known may do, beside what `admit` asks live state for. */
 
@@ -17,8 +18,8 @@ export function requireAllowedModel(gateway: Gateway, call: Call): void {
   }
   if (gateway.config.unknownPrice === 'record') return
   const accounts = gateway.directory.accountsOf(call.caller.group.id)
-  const priced = accounts.some(({ provider }) => gateway.prices.find(provider.name, model, gateway.clock()))
-  if (!priced && accounts.length > 0) {
+  const serving = accounts.filter(({ upstreamModelOf }) => upstreamModelOf(model) !== null)
+  if (serving.length > 0 && !serving.some((one) => maySend(gateway, one, model))) {
     throw new GatewayError(
       'not_found',
       `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`,

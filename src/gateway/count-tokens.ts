@@ -12,6 +12,7 @@ import { deadlineMs } from './deadlines.ts'
 import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /**
  * Counting tokens is free and comes in bursts (Claude Code's `/context` asks 25 times at once): it takes no slot, leaves
@@ -42,7 +43,9 @@ export async function countTokens(
 
 /** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
-  const candidates = requireCandidates(gateway, call).slice(0, gateway.config.gateway.maxAttempts)
+  const candidates = requireCandidates(gateway, call)
+    .slice(0, gateway.config.gateway.maxAttempts)
+    .map((serving) => ({ serving, operation: 'count_tokens', upstreamModel: upstreamModelFor(serving, call) }) as const)
   let stop: (reason: StopReason) => void = () => {}
   const onStart = (how: typeof stop) => {
     stop = how
@@ -51,10 +54,10 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
   gateway.running.addWaiting(running)
   client.onLeave(() => stop('client_left'))
   try {
-    for (const [index, serving] of candidates.entries()) {
+    for (const [index, asked] of candidates.entries()) {
       if (client.left) throw clientLeft()
-      const result = await attempt(gateway, call, serving, 'count_tokens', {
-        deadlineMs: call.arrivedMs + deadlineMs(gateway, serving, 'firstEventMs'),
+      const result = await attempt(gateway, call, asked, {
+        deadlineMs: call.arrivedMs + deadlineMs(gateway, asked.serving, 'firstEventMs'),
         mustStream: () => false,
         onStart,
       })
@@ -68,7 +71,7 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
       const { fault } = result
       const isLast = index === candidates.length - 1
       if (isLast || fault.blame === 'request' || fault.blame === 'client')
-        throw errorFor(gateway, call, { serving, fault })
+        throw errorFor(gateway, call, { serving: asked.serving, fault })
     }
   } finally {
     gateway.running.deleteWaiting(running)

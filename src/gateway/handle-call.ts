@@ -53,7 +53,7 @@ export async function handleCall(
     using relay = new Relay(gateway, call, answer, client, running.onProgress)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
-    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, call.facts.requestedModel)
+    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, running.upstreamModel)
     await running.record(endOfRelay(relayed, answer, client))
     await relay.finish(relayed)
   } catch (error) {
@@ -76,18 +76,17 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
   for (;;) {
     if (client.left) throw clientLeft()
     if (running.stopReason) throw endedBy(running.stopReason)
-    const { call, serving } = running
-    const model = call.facts.requestedModel
-    const leave = leaveToAsk(gateway, serving, model)
+    const { call, serving, upstreamModel } = running
+    const leave = leaveToAsk(gateway, serving, upstreamModel)
     if (leave) {
       const startedMs = gateway.clock()
       const result = await askOnce(gateway, running, client)
       if ('answer' in result) {
-        clearRest(gateway, serving, model, leave)
+        clearRest(gateway, serving, upstreamModel, leave)
         return result.answer
       }
       const fault = underRules(serving.account, result.fault)
-      restIfToBlame(gateway, serving, fault, model, leave)
+      restIfToBlame(gateway, serving, fault, upstreamModel, leave)
       const told = failover.noteFailure({ serving, fault }, gateway.clock() - startedMs)
       if (client.left || !failover.mayGoOn) throw errorFor(gateway, call, told)
     } else {
@@ -105,10 +104,11 @@ async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer
 
 /** One attempt at the call's account, noted in its story. */
 async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
-  const { call, serving } = running
+  const { call, serving, upstreamModel } = running
   const startedMs = gateway.clock()
   const startedAt = performance.now()
-  const result = await attempt(gateway, call, serving, 'messages', {
+  const asked = { serving, operation: 'messages', upstreamModel } as const
+  const result = await attempt(gateway, call, asked, {
     deadlineMs: answerDueMs(gateway, serving, call),
     mustStream: () => client.state === 'head sent',
     onStart(stop) {

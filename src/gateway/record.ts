@@ -45,6 +45,8 @@ export interface CallStory {
   seenLimits: SeenLimit[] | null
   /** The account that answers, or the last one that was asked. */
   serving: ServingAccount
+  /** As that account is asked for it. */
+  upstreamModel: string
   attempts: Attempt[]
   /** What failed attempts cost the operator. */
   lostNanoUsd: number
@@ -69,8 +71,8 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
   const { account, provider } = story.serving
   const multiplierMicro = multiplierOf(gateway, call)
   const pays = config.runMode === 'saas'
-  const model = call.facts.requestedModel
-  const cost = costOf(end.usage, prices.find(provider.name, model, story.admittedMs), multiplierMicro)
+  const { upstreamModel } = story
+  const cost = costOf(end.usage, prices.find(provider.name, upstreamModel, story.admittedMs), multiplierMicro)
   return {
     id: call.id,
     atMs: story.admittedMs,
@@ -80,8 +82,8 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
     accountId: account.id,
     provider: provider.name,
     protocol: call.protocol.name,
-    requestedModel: model,
-    upstreamModel: model,
+    requestedModel: call.facts.requestedModel,
+    upstreamModel,
     reportedModel: clipped(end.reportedModel),
     stream: call.facts.stream,
     outcome: end.outcome,

@@ -1,4 +1,5 @@
 import { type Consumption, consumptionOf, NO_CONSUMPTION } from '../domain/limit.ts'
+import type { PriceRow } from '../domain/price.ts'
 import { NO_USAGE, type Usage } from '../domain/usage.ts'
 import { costOf } from '../pricing/cost.ts'
 import type { MeterReading } from '../protocols/protocol.ts'
@@ -7,6 +8,7 @@ import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { multiplierOf } from './record.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /** Text is about this many bytes a token; images and documents in base64 are far more, so a guess is never too low by them. */
 const BYTES_PER_TOKEN = 4
@@ -53,17 +55,28 @@ export class Reservation {
     return true
   }
 
-  /** Money at the dearest of the accounts; where a price is unknown that is nothing, as the call will be recorded at nothing. */
+  /**
+   * Money at the dearest of the models that the call may be sent to; where a price is unknown that is nothing, as the call will
+   * be recorded at nothing.
+   */
   #consumptionOf(usage: Usage, accounts: readonly ServingAccount[]): Consumption {
-    const { config, prices, clock } = this.#gateway
+    const { config } = this.#gateway
     const money = { costNanoUsd: 0, spentNanoUsd: 0 }
-    for (const provider of new Set(accounts.map((serving) => serving.provider.name))) {
-      const price = prices.find(provider, this.#call.facts.requestedModel, clock())
+    for (const price of this.#pricesOf(accounts)) {
       const { costNanoUsd, chargedNanoUsd } = costOf(usage, price, multiplierOf(this.#gateway, this.#call))
       const spentNanoUsd = config.runMode === 'saas' ? chargedNanoUsd : costNanoUsd
       money.costNanoUsd = Math.max(money.costNanoUsd, costNanoUsd)
       money.spentNanoUsd = Math.max(money.spentNanoUsd, spentNanoUsd)
     }
     return consumptionOf(usage, money)
+  }
+
+  /** What the call may be priced by, each once. */
+  #pricesOf(accounts: readonly ServingAccount[]): Set<PriceRow | null> {
+    const { prices, clock } = this.#gateway
+    const nowMs = clock()
+    const priceAt = (serving: ServingAccount) =>
+      prices.find(serving.provider.name, upstreamModelFor(serving, this.#call), nowMs)
+    return new Set(accounts.map(priceAt))
   }
 }

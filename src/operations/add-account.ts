@@ -2,6 +2,7 @@ import type { Credentials, ProviderName } from '../domain/account.ts'
 import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limit } from '../domain/limit.ts'
+import { checkedModelMap, type ModelMap } from '../domain/model-map.ts'
 import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
 import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
@@ -20,6 +21,7 @@ export interface NewAccount {
   limits?: Limit[] | undefined
   deadlines?: Partial<Deadlines> | undefined
   models?: string[] | undefined
+  modelMap?: ModelMap | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
   groupIds: string[]
@@ -47,6 +49,7 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     limits: input.limits ?? [],
     deadlines: input.deadlines ?? {},
     models: input.models ?? [],
+    modelMap: checkedModelMap(input.modelMap ?? {}),
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? null,
     ...sealed(work, id, input.apiKey),
@@ -59,10 +62,11 @@ export type AccountUpdate = Omit<AccountChanges, 'sealedCredentials' | 'last4'> 
 
 /** Changes an account; a new key replaces the old one and ends its rest. Throws `invalid_request` or `conflict`. */
 export async function updateAccount(work: Workspace, id: string, update: AccountUpdate): Promise<StoredAccount> {
-  const { apiKey, baseUrl, headers, ...rest } = update
+  const { apiKey, baseUrl, modelMap, headers, ...rest } = update
   const changes: AccountChanges = {
     ...rest,
     ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
+    ...(modelMap !== undefined && { modelMap: checkedModelMap(modelMap) }),
     ...(headers !== undefined && { headers: checkedHeaders(headers) }),
     ...(apiKey !== undefined && sealed(work, id, apiKey)),
   }

@@ -71,6 +71,8 @@ export interface AccountsTable {
   concurrency: number | null
   limits: string
   models: string
+  /** JSON of a ModelMap. */
+  model_map: string
   headers: string
   expires_at_ms: number | null
   /** JSON of a Rest. */

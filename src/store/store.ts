@@ -12,6 +12,7 @@ import type { CallRecord } from '../domain/call.ts'
 import type { Deadlines } from '../domain/deadline.ts'
 import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
 import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
+import type { ModelMap } from '../domain/model-map.ts'
 import type { PriceRow } from '../domain/price.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { User, UserRole, UserStatus } from '../domain/user.ts'
@@ -187,6 +188,8 @@ export interface AddAccount {
   /** None if left out. */
   limits?: Limit[]
   models: string[]
+  /** Empty if left out. */
+  modelMap?: ModelMap
   headers: Record<string, string>
   expiresAtMs: number | null
   /** None if left out. */

@@ -97,6 +97,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     limits: [],
     concurrency: null,
     models: [],
+    modelMap: {},
     headers: {},
     expiresAtMs: null,
     rest: null,

@@ -19,17 +19,19 @@ function admitted(whenClientLeaves: WhenClientLeaves, accountIsThere = true) {
       return () => watchers.delete(watcher)
     },
   } as unknown as Ticker
+  const serving = { account: { id: 'acc_1' }, upstreamModelOf: (model: string) => model }
   const gateway = {
     clock: () => 1000,
     config: { gateway: { readOnMs: READ_ON_MS } },
-    directory: { account: () => (accountIsThere ? { account: { id: 'acc_1' } } : undefined) },
+    directory: { account: () => (accountIsThere ? serving : undefined) },
     live: { settle: async () => {} },
     log: pino({ level: 'silent' }),
     running: new RunningCalls(ticker),
     ticker,
   } as unknown as Gateway
   watchers.clear() // that of RunningCalls itself
-  const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves } as unknown as Call
+  const facts = { requestedModel: 'claude-sonnet-5-5' }
+  const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves, facts } as unknown as Call
   const admission = { kind: 'admission', callId: 'call_1', accountId: 'acc_1', bound: false, own: false } as const
   const stops: string[] = []
   const make = (client = {} as ClientAnswer) =>

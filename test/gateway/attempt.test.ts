@@ -68,8 +68,11 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     },
     attempt(stream: boolean) {
       const protocol = protocols['anthropic-messages']
-      const call = { protocol, headers: {}, query: '', body: Buffer.from('{}'), facts: { stream } } as unknown as Call
-      return attempt(gateway, call, serving, 'messages', limits)
+      const facts = { stream, requestedModel: 'claude-sonnet-5-5' }
+      const bodyFor = () => Buffer.from('{}')
+      const call = { protocol, headers: {}, query: '', bodyFor, facts } as unknown as Call
+      const asked = { serving, operation: 'messages', upstreamModel: facts.requestedModel } as const
+      return attempt(gateway, call, asked, limits)
     },
   }
 }

@@ -20,6 +20,7 @@ const call = {
 const story = {
   ...{ admittedMs: 2000, choice: null, seenLimits: null, attempts: [], lostNanoUsd: 0 },
   serving: { account: {}, provider: {} } as unknown as ServingAccount,
+  upstreamModel: 'claude-sonnet-5-5',
 }
 
 t.test('of an upstream’s own words a row keeps only so much', async (t) => {

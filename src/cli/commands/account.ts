@@ -10,6 +10,7 @@ import {
 } from '../../domain/account.ts'
 import { changedDeadlines, type DeadlineChange, formatDeadlines, parseDeadlineChange } from '../../domain/deadline.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
+import { changedModelMap, type ModelMapChange, parseModelMapChange } from '../../domain/model-map.ts'
 import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
@@ -27,7 +28,16 @@ import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
-import { choiceArgument, futureMoment, listFlag, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
+import {
+  choiceArgument,
+  flag,
+  futureMoment,
+  listFlag,
+  orNone,
+  requireChange,
+  textListFlag,
+  wholeFlag,
+} from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
@@ -47,6 +57,7 @@ export const fill: Fill = (account, act) => {
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
     .addOption(newLimitOption('account'))
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
+    .option('--model-map <asked=sent>', `${MAP_MEANT}; may be repeated`, modelMapChanges)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--deadline <name=time>', `${DEADLINES}; may be repeated`, deadlineList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
@@ -74,7 +85,7 @@ export const fill: Fill = (account, act) => {
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
-      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
+      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
     )
     .action(act(importThem))
   account
@@ -89,7 +100,7 @@ export const fill: Fill = (account, act) => {
     .action(act(show))
   account
     .command('set <account>')
-    .summary('change an account; lists are replaced, limits and deadlines one by one')
+    .summary('change an account; lists are replaced, limits, deadlines and the model map one by one')
     .option('--name <name>')
     .option('--base-url <url>')
     .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
@@ -101,6 +112,11 @@ export const fill: Fill = (account, act) => {
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .addOption(setLimitOption('account'))
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
+    .option(
+      '--model-map <asked=sent>',
+      `${MAP_MEANT}; ASKED=none takes away, none takes all away; others stay; may be repeated`,
+      modelMapChanges,
+    )
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option(
       '--deadline <name=time>',
@@ -122,6 +138,7 @@ can bring about: errors often repeat what was asked for.\n${examples(
         'subgate account set work --concurrency 4 --priority 10',
         'subgate account set work --from-env NEW_KEY',
         'subgate account set work --deadline first_event=90s --deadline idle=none',
+        "subgate account set work --model-map 'claude-haiku-*=claude-sonnet-5-5'",
         "subgate account set work --rest-rule '403:quota exceeded,plan limit=30m' --rest-rule 500=2m",
       )}`,
     )
@@ -152,6 +169,13 @@ can bring about: errors often repeat what was asked for.\n${examples(
     .option('--yes', 'do not ask')
     .addHelpText('after', examples('subgate account remove work'))
     .action(act(remove))
+}
+
+const MAP_MEANT = 'asks it for SENT where a client asks for ASKED, a model or a pattern such as claude-*'
+const modelMapChange = flag(parseModelMapChange)
+
+function modelMapChanges(text: string, before: ModelMapChange[] = []): ModelMapChange[] {
+  return [...before, modelMapChange(text)]
 }
 
 function headerList(text: string, before: Record<string, string> = {}): Record<string, string> {
@@ -195,6 +219,7 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   weight?: number
   concurrency?: number | null
   models?: string[]
+  modelMap?: ModelMapChange[]
   header?: Record<string, string>
   expires?: string
   group?: string[]
@@ -221,6 +246,7 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     limits,
     deadlines: flags.deadline && changedDeadlines({}, flags.deadline),
     models: flags.models,
+    modelMap: changedModelMap({}, flags.modelMap ?? []),
     headers: flags.header,
     expiresAtMs,
     groupIds,
@@ -418,6 +444,12 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
       [
+        'model map',
+        Object.entries(account.modelMap)
+          .map(([asked, sent]) => `${printable(asked)} → ${printable(sent)}`)
+          .join(', '),
+      ],
+      [
         'headers',
         Object.entries(account.headers)
           .map(([name, value]) => `${name}: ${value}`)
@@ -450,6 +482,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
     ...(limits !== undefined && { limits }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
+    ...(flags.modelMap !== undefined && { modelMap: changedModelMap(before.modelMap, flags.modelMap) }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),
     ...(flags.deadline !== undefined && { deadlines: changedDeadlines(before.deadlines, flags.deadline) }),

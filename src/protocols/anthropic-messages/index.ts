@@ -1,4 +1,5 @@
 import type { Protocol } from '../protocol.ts'
+import { messagesAnswerEdit } from './edit.ts'
 import { renderMessagesError, renderMessagesStreamError } from './errors.ts'
 import { renderLimitHeaders } from './limits.ts'
 import { renderMessagesModel, renderMessagesModels } from './models.ts'
@@ -12,6 +13,7 @@ export const anthropicMessages: Protocol = {
   name: 'anthropic-messages',
   parse: parseMessages,
   usageMeter: messagesMeter,
+  answerEdit: messagesAnswerEdit,
   keepAlive: () => PING,
   renderError: renderMessagesError,
   renderStreamError: renderMessagesStreamError,

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import { GatewayError } from '../../domain/errors.ts'
+import { MODEL_CHARACTERS_MAX } from '../../domain/model-map.ts'
 import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
 import type { CallFacts, Conversation, Headers } from '../protocol.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_tokens', 'metadata', 'system', 'messages'])
 
-/** A longer model name is not one. */
-const MODEL_CHARACTERS_MAX = 256
 /** A longer session signal is none. */
 const SESSION_CHARACTERS_MAX = 512
 
@@ -27,6 +26,7 @@ export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   const maxTokens = keys.value('max_tokens')
   return {
     requestedModel: model,
+    modelAt: keys.place('model') ?? null,
     stream: stream === true,
     maxOutputTokens: Number.isSafeInteger(maxTokens) && (maxTokens as number) >= 0 ? (maxTokens as number) : null,
     conversation: () => sessionSignal(headers, keys) ?? firstWords(keys),

@@ -1,5 +1,5 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
-import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
+import { scannedOrNull } from '../../lib/json-scan.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { EVENT_BYTES_MAX, EventTooLarge, PIECE_BYTES, readEvents } from '../sse.ts'
 
@@ -185,7 +185,7 @@ class BodyMeter implements UsageMeter {
     const { reading } = this
     const chunks = this.#chunks
     this.#chunks = []
-    const answer = scanned(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+    const answer = scannedOrNull(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), BODY_KEYS)
     if (!answer) return // not a JSON object: no answer
     const model = answer.value('model')
     const stopReason = answer.value('stop_reason')
@@ -195,15 +195,6 @@ class BodyMeter implements UsageMeter {
     const isError = answer.value('type') === 'error'
     reading.ended = isError ? 'error' : 'complete'
     if (isError) reading.error = { name: 'error', data: `{"type":"error","error":${answer.raw('error') ?? 'null'}}` }
-  }
-}
-
-function scanned(body: Buffer): ScannedObject | null {
-  try {
-    return scanTopLevel(body, BODY_KEYS)
-  } catch (error) {
-    if (error instanceof JsonScanError) return null
-    throw error
   }
 }
 

@@ -217,6 +217,12 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
   t.notMatch(stdout, 'Choice', 'nothing is told where there was nothing to choose')
   t.match(stdout, /price +input \$3, output \$15, cache read \$0\.30, .* per million tokens \(claude-sonnet-4-5\)\n/)
   t.match((await subgate('usage', 'show', call.id, '--json')).json(), { choice: null, price: { base: { input: 3e6 } } })
+  t.match(
+    stdout,
+    /model +claude-sonnet-4-5 → claude-sonnet-4-5 → claude-sonnet-4-5-20250929 \(asked → sent → answered\)\n/,
+  )
+  const same = await told({}, [best], { reportedModel: null })
+  t.match(same.stdout, /model +claude-sonnet-4-5\n/)
   const priced = await told({}, [best], { costNanoUsd: 18_001 })
   t.match(priced.stdout, /price +not the one that the list has now\n/)
   t.match((await subgate('usage', 'show', priced.call.id, '--json')).json(), {
