@@ -164,7 +164,7 @@ t.test('while what has no price is refused, an account is asked for nothing that
   })
   const { alone, beside } = gw.scenes
   const body = messageRequest(false, { model: HAIKU })
-  t.match(await gw.call({ key: alone.key, body }), { status: 403, text: new RegExp(`'${HAIKU}' has no price here`) })
+  t.match(await gw.call({ key: alone.key, body }), { status: 404, text: new RegExp(`'${HAIKU}' has no price here`) })
   t.match(await gw.call({ key: alone.key, body: messageRequest(false, { model: 'gpt-6' }) }), {
     status: 404,
     text: /no account of group .* serves the model 'gpt-6'/,
