@@ -8,26 +8,17 @@ import {
   type LimitRefusal,
   type LimitStanding,
   type LimitSubject,
-  type LimitWindow,
   limitName,
   NO_CONSUMPTION,
 } from '../domain/limit.ts'
-import { periodAt, periodFrom } from '../lib/calendar.ts'
 import type { Clock } from '../lib/clock.ts'
 import { patternMatcher } from '../lib/pattern.ts'
 import type { RunningCall } from './arrival.ts'
 import type { ReadUsage, UsageSpan } from './live-state.ts'
-import { PeriodWindow } from './period-window.ts'
-import { SlidingWindow } from './sliding-window.ts'
+import { newWindow, stepOf, type Window } from './window.ts'
 
 /** Subjects of each kind that are counted at a time; beyond it those silent longest are forgotten, and read again or begun anew. */
 const SUBJECTS_MAX = 100_000
-
-/** The store knows what was used by quarters of an hour. */
-const QUARTER_MS = 900_000
-const DAY_MS = 86_400_000
-
-type Window = SlidingWindow | PeriodWindow
 
 /** What one limit of a subject counts. */
 interface Meter {
@@ -46,7 +37,7 @@ export interface Hold {
   amount: number
 }
 
-/** What is worked out of a limit once: its name, and of which models it is (null: of all). */
+/** What is worked out of a limit once: its name, and which models it covers (null: all). */
 interface Facts {
   name: string
   covers: ((model: string) => boolean) | null
@@ -214,11 +205,10 @@ export class Limits {
     try {
       const askedMs = this.#now()
       const windows = unknown.map((limit) => newMeter(limit, askedMs).window)
-      const grainMs = windows.map((window) => window.grainMs).reduce(commonDivisor, DAY_MS)
       const unsettled = running().filter((call) => isOf(call, limited))
       const { spans, recordedCallIds } = await read({
         fromMs: Math.min(...windows.map(({ sinceMs }) => sinceMs)),
-        stepMs: grainMs % QUARTER_MS === 0 ? grainMs : QUARTER_MS,
+        stepMs: stepOf(windows),
         byModel: unknown.some(({ models }) => models !== undefined),
         callIds: unsettled.map(({ request }) => request.callId),
       })
@@ -288,21 +278,6 @@ export class Limits {
 
 function newMeter({ metric, window }: Limit, nowMs: number): Meter {
   return { metric, window: newWindow(window, nowMs), kept: isKept(window) }
-}
-
-function newWindow(window: LimitWindow, nowMs: number): Window {
-  switch (window.kind) {
-    case 'sliding':
-      return new SlidingWindow(window.ms, nowMs)
-    case 'calendar':
-      return new PeriodWindow((ms) => periodAt(window.unit, window.timeZone, ms), nowMs)
-    case 'anchored':
-      return new PeriodWindow((ms) => periodFrom(window.startMs, window.every, ms), nowMs)
-  }
-}
-
-function commonDivisor(a: number, b: number): number {
-  return b === 0 ? a : commonDivisor(b, a % b)
 }
 
 function isOf({ request, accountId }: RunningCall, { subject, id }: Limited): boolean {

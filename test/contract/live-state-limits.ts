@@ -4,6 +4,7 @@ import {
   type Limit,
   type Limited,
   type LimitRefusal,
+  type LimitStanding,
   type LimitWindow,
   NO_CONSUMPTION,
 } from '../../src/domain/limit.ts'
@@ -176,6 +177,18 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     time.pass(30 * 60_000)
     await world.run({ limits: [limited] })
     t.match(await refusedBy(world, { limits: [limited] }), { metric: 'requests', used: 5, window: DAY })
+  })
+
+  t.test('a limit for some models counts on while others are asked for and other limits taken away', async (t) => {
+    await using world = await openWorld(maker)
+    const opus: Limit = { ...limit('requests', 1), models: 'opus-*' }
+    const of = (model: string, ...limits: Limit[]) => [{ ...account('A', ...limits), model }]
+    await world.run({ candidates: of('opus-5', opus, limit('requests', 9)) })
+    await world.run({ candidates: of('haiku-5', opus) })
+    t.match(await refusedBy(world, { candidates: of('opus-6', opus) }), { models: 'opus-*', limit: 1, used: 1 })
+    await world.run({ candidates: of('haiku-5', opus) })
+    const [standing] = (await world.live.standings({ subject: 'account', id: 'A', limits: [opus] })) as LimitStanding[]
+    t.match(standing, { limit: opus, used: 1 })
   })
 
   t.test('one look serves all who ask, and rejects as it does', async (t) => {

@@ -73,11 +73,11 @@ export async function processesContract(t: Test, maker: LiveStateMaker): Promise
       t.match(await waiting.outcome, { kind: 'admission', accountId: 'A' })
       t.match(await world.live.admissions(), [{ callId: waiting.ticket.callId, processId: 'process' }])
       t.same(await world.inLine(), [])
+      const paying = { candidates: accounts('B') }
+      const unknown = { kind: 'unknown' }
+      t.same(await world.live.admit(world.request({ ...paying, needsBalance: true })), unknown, 'it may have paid')
+      t.same(await world.live.admit(world.request({ ...paying, quotaNanoUsd: 9 })), unknown)
       await learn(world, { balanceNanoUsd: 1000 })
-      t.equal(
-        (await world.refuse({ keyId: 'k', needsBalance: true, candidates: accounts('A:0') })).metric,
-        'concurrent',
-      )
       t.equal(await balanceOf(world), 1000)
     },
   )
