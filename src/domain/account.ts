@@ -47,6 +47,10 @@ export interface VendorWindow {
   used: number
   /** When the share is whole again, unix ms. */
   resetAtMs: number
+  /** From one reset to the next; null for one that refills all the time, so that nothing of it is ever lost. */
+  lengthMs: number | null
+  /** Patterns of the models that count against it; null = all, empty = some, and nobody says which. */
+  models: readonly string[] | null
   /** Where it was read. */
   source: 'headers'
   sampledAtMs: number

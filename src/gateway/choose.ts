@@ -2,6 +2,7 @@ import { GatewayError } from '../domain/errors.ts'
 import type { Call } from './call.ts'
 import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
+import { rank } from './rank.ts'
 import { hardRestOf, mayBeAsked } from './rests.ts'
 
 /** Accounts of the caller's group that could take the call now, best first. */
@@ -31,33 +32,15 @@ function canServe({ account, provider, serves }: ServingAccount, { protocol, fac
 }
 
 function inOrder(gateway: Gateway, candidates: ServingAccount[], model: string, nowMs: number): ServingAccount[] {
-  const places = candidates.map((serving) => ({ serving, place: placeOf(gateway, serving, model, nowMs) }))
-  places.sort((a, b) => compare(a.place, b.place))
-  return places.map(({ serving }) => serving)
-}
-
-/**
- * Those that rest softly or would be probed last, then by priority, then a weighted shuffle: −ln(u)/weight is smallest with
- * a chance of weight's share.
- */
-function placeOf(
-  { random, breakers }: Gateway,
-  { account, host }: ServingAccount,
-  model: string,
-  nowMs: number,
-): number[] {
-  const rests = account.rest !== null && account.rest.untilMs > nowMs
-  const isDoubtful = rests || hardRestOf(account, model, nowMs) !== null || breakers.isOpen(host)
-  const draw = account.weight > 0 ? -Math.log(1 - random()) / account.weight : Number.POSITIVE_INFINITY
-  return [isDoubtful ? 1 : 0, account.priority, draw]
-}
-
-function compare(a: number[], b: number[]): number {
-  for (const [index, value] of a.entries()) {
-    const difference = value - (b[index] as number)
-    if (difference !== 0 && !Number.isNaN(difference)) return difference
-  }
-  return 0
+  const { breakers, windows, random } = gateway
+  const contenders = candidates.map((serving) => {
+    const { account, host } = serving
+    const rests = account.rest !== null && account.rest.untilMs > nowMs
+    const isDoubtful = rests || hardRestOf(account, model, nowMs) !== null || breakers.isOpen(host)
+    const { priority, weight } = account
+    return { serving, priority, weight, windows: windows.countingFor(serving, model), isDoubtful }
+  })
+  return rank(contenders, nowMs, random).map(({ serving }) => serving)
 }
 
 /** Why nobody can take the call now: an error that says whether waiting helps, and for how long. */

@@ -34,7 +34,7 @@ export interface DaemonStatus {
     restUntilMs: number | null
     reason: string | null
     /** By name, as of now: the store knows them a few seconds late. */
-    windows: VendorWindow[]
+    windows: readonly VendorWindow[]
   }[]
   /** What leaves no usage row: refusals and free calls since the start. */
   counters: Record<string, number>

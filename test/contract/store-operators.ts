@@ -485,7 +485,10 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const restRules = [{ status: 403, keywords: ['quota'], restMs: 60_000 }]
     t.match(await store.accounts.set({ id: account.id, changes: { restRules }, by }), { restRules })
     const windows = [
-      { name: '5h', used: 0.45, resetAtMs: START_MS + 9, source: 'headers', sampledAtMs: START_MS } as const,
+      {
+        ...{ name: '5h', used: 0.45, resetAtMs: START_MS + 9, lengthMs: 18_000_000, models: null },
+        ...({ source: 'headers', sampledAtMs: START_MS } as const),
+      },
     ]
     const samples = [
       { id: 'acc_gone', windows },

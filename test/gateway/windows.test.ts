@@ -12,7 +12,8 @@ type Samples = Parameters<Store['accounts']['keepWindows']>[0]['samples']
 /** What each head tells: as many windows as its status has hundreds, each used by the share that its header says. */
 function told({ headers }: ResponseHead, sampledAtMs: number): VendorWindow[] {
   return Object.entries(headers).map(([name, used]) => ({
-    ...{ name, used: Number(used), resetAtMs: 9e12, source: 'headers', sampledAtMs },
+    ...{ name, used: Number(used), resetAtMs: 9e12, lengthMs: 18_000_000, source: 'headers', sampledAtMs },
+    models: name === '7d_opus' ? ['*opus*'] : name === '7d_oi' ? [] : null,
   }))
 }
 
@@ -61,7 +62,7 @@ function world() {
   return { windows, serving, saw, advance, reads, writes, state }
 }
 
-const used = (windows: VendorWindow[]) => windows.map(({ name, used }) => `${name} ${used}`)
+const used = (windows: readonly VendorWindow[]) => windows.map(({ name, used }) => `${name} ${used}`)
 
 t.test('what is told stands until it is told anew, window by window', async (t) => {
   const { windows, serving, saw, advance } = world()
@@ -132,4 +133,17 @@ t.test('what the store does not take is offered again', async (t) => {
   state.fails = false
   await windows[Symbol.asyncDispose]()
   t.match(writes, [[{ id: 'a', windows: [{ used: 0.1 }] }]])
+})
+
+t.test('a window of some models counts for those only, and asking for them reads no more heads', async (t) => {
+  const { serving, saw, windows, reads } = world()
+  const account = serving('a')
+  saw(account, { '7d': '0.1', '7d_opus': '0.2', '7d_oi': '0.3' })
+  t.same(used(windows.countingFor(account, 'claude-opus-5-5')), ['7d 0.1', '7d_opus 0.2'])
+  t.same(used(windows.countingFor(account, 'claude-sonnet-5-5')), ['7d 0.1'])
+  for (let i = 0; i < 100; i++) {
+    saw(account, { '7d': '0.4' })
+    windows.countingFor(account, 'claude-opus-5-5')
+  }
+  t.equal(reads.length, 1)
 })

@@ -184,10 +184,10 @@ t.test('rests and windows are shown as they are now, and wake ends the rests', a
     await using store = await openStore(config, 'command', { id: 'prs_test', clock: Date.now, log })
     const { id } = await store.accounts.find('anthropic')
     await store.accounts.rest({ id, rest: null, modelRests: [{ ...ended, model: 'claude-x' }], disabledReason: null })
-    const window = { source: 'headers', sampledAtMs: nowMs } as const
+    const window = { source: 'headers', sampledAtMs: nowMs, models: null } as const
     const windows = [
-      { ...window, name: '5h', used: 0.999, resetAtMs: nowMs + 7_230_000 },
-      { ...window, name: '7d', used: 0.5, resetAtMs: nowMs - 1 },
+      { ...window, name: '5h', lengthMs: 18_000_000, used: 0.999, resetAtMs: nowMs + 7_230_000 },
+      { ...window, name: '7d', lengthMs: 604_800_000, used: 0.5, resetAtMs: nowMs - 1 },
     ]
     await store.accounts.keepWindows({ samples: [{ id, windows }] })
   }
