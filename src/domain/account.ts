@@ -1,3 +1,4 @@
+import type { ClientName } from './call.ts'
 import type { RestKind } from './fault.ts'
 import type { Limit } from './limit.ts'
 
@@ -56,6 +57,34 @@ export interface VendorWindow {
   sampledAtMs: number
 }
 
+/** The operator's word on how much of a vendor window its account may use: at this share it gets no calls until the reset. */
+export interface PauseAt {
+  /** The window's name. */
+  window: string
+  /** 0 < share ≤ 1. */
+  used: number
+}
+
+/** The window that has reached the share at which the account is paused, of several the one that is whole again last; null if none has. */
+export function pausingWindow(
+  { pauseAt }: Pick<Account, 'pauseAt'>,
+  windows: readonly VendorWindow[],
+  nowMs: number,
+): VendorWindow | null {
+  let last: VendorWindow | null = null
+  for (const { window: name, used } of pauseAt) {
+    const window = windows.find((one) => one.name === name)
+    if (!window || window.used < used || window.resetAtMs <= nowMs) continue
+    if (!last || window.resetAtMs > last.resetAtMs) last = window
+  }
+  return last
+}
+
+/** How much of a window is used, as people write it: whole percents, and 100 only of one that is full. */
+export function usedPercent({ used }: VendorWindow): string {
+  return `${Math.floor(used * 100)}%`
+}
+
 /** One upstream credential. */
 export interface Account {
   id: string
@@ -75,6 +104,10 @@ export interface Account {
   limits: Limit[]
   /** Model patterns that it serves; empty = the provider's default patterns. */
   models: string[]
+  /** It serves only calls that come from this program; null = any. */
+  onlyClient: ClientName | null
+  /** One for each window at most. */
+  pauseAt: PauseAt[]
   /** Sent upstream with every call, in place of the client's of the same name. */
   headers: Record<string, string>
   expiresAtMs: number | null

@@ -1,13 +1,13 @@
 import { GatewayError } from '../domain/errors.ts'
 import type { SlotRefusal, SlotSubject } from '../domain/limit.ts'
 import { formatUsd } from '../domain/money.ts'
-import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
+import type { Admission, AdmitRequest, Refused, Ticket } from '../live/live-state.ts'
 import type { Conversation } from '../protocols/protocol.ts'
 import { AdmittedCall } from './admitted-call.ts'
 import { quotaSpent, requireAllowedModel } from './allowance.ts'
 import type { Call } from './call.ts'
 import { candidatesOf, choiceOf } from './choice.ts'
-import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
+import { nobodyCan, rankedOf, requireCandidates, type Survey, survey } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
@@ -26,18 +26,19 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   if (gateway.running.draining) throw shuttingDown()
   gateway.guard.check()
   requireAllowedModel(gateway, call)
-  const ranked = requireCandidates(gateway, call)
+  const surveyed = requireCandidates(gateway, call)
   // With one account there is nothing to keep a conversation at, and its name need not be worked out.
-  const conversation = ranked.length > 1 ? call.facts.conversation() : null
-  const candidates = candidatesOf(gateway, call, ranked)
-  const request = admitRequest(gateway, call, ranked, conversation)
+  const hasChoice = gateway.directory.accountsOf(call.caller.group.id).length > 1
+  const conversation = hasChoice ? call.facts.conversation() : null
+  const candidates = candidatesOf(gateway, call, surveyed)
+  const request = admitRequest(gateway, call, surveyed, conversation)
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () => gateway.live.admit(request))
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
   if (!granted) throw nobodyCan(gateway, call)
   const admission = takenOrThrow(gateway, granted, call)
   if (admission.spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(admission.spending)).flat()
   try {
-    const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
+    const choice = choiceOf(gateway, call, candidates, conversation, admission, answer.kind === 'ticket')
     return new AdmittedCall(gateway, call, client, admission, choice)
   } catch (error) {
     await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null })
@@ -53,10 +54,10 @@ export async function moveOn(
   isUntried: (serving: ServingAccount) => boolean,
 ): Promise<boolean> {
   const { call } = running
-  const ranked = candidatesFor(gateway, call).filter(isUntried)
-  if (ranked.length === 0) return false
+  const surveyed = survey(gateway, call, isUntried)
+  if (surveyed.candidates.length === 0) return false
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () =>
-    gateway.live.move(running.admission, ranked.map(asCandidate)),
+    gateway.live.move(running.admission, rankedOf(gateway, surveyed)),
   )
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
   if (!granted || isOverLimit(granted)) return false
@@ -83,9 +84,9 @@ async function waitInLine(
   const giveUp = new AbortController()
   const waiting = { callId: call.id, stop: (reason: EndReason) => giveUp.abort(endedBy(reason)) }
   const lookAgain = async () => {
-    const ranked = candidatesFor(gateway, call).filter(isUntried)
-    if (ranked.length > 0) {
-      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, ranked.map(asCandidate)))
+    const surveyed = survey(gateway, call, isUntried)
+    if (surveyed.candidates.length > 0) {
+      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, rankedOf(gateway, surveyed)))
     } else giveUp.abort(NOBODY_LEFT)
   }
   const stopListening = gateway.directory.onChange((changes) => {
@@ -108,12 +109,7 @@ async function waitInLine(
   }
 }
 
-function admitRequest(
-  gateway: Gateway,
-  call: Call,
-  ranked: ServingAccount[],
-  conversation: Conversation | null,
-): AdmitRequest {
+function admitRequest(gateway: Gateway, call: Call, surveyed: Survey, conversation: Conversation | null): AdmitRequest {
   const { key, user, group } = call.caller
   const limits = gateway.config.gateway
   return {
@@ -123,7 +119,7 @@ function admitRequest(
     groupId: group.id,
     userConcurrency: user.concurrency,
     keyConcurrency: key.concurrency,
-    candidates: ranked.map(asCandidate),
+    candidates: rankedOf(gateway, surveyed),
     session: conversation && sessionOf(gateway, call, conversation),
     lineExtra: limits.lineExtra,
     deadlineMs: call.arrivedMs + limits.waitMs,
@@ -131,7 +127,7 @@ function admitRequest(
     quotaNanoUsd: key.quotaNanoUsd,
     reservedNanoUsd: 0,
     limits: call.caller.limits,
-    estimate: estimateOf(gateway, call, ranked),
+    estimate: estimateOf(gateway, call, surveyed.candidates),
   }
 }
 
@@ -180,8 +176,4 @@ function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
       )
     }
   }
-}
-
-function asCandidate({ account }: ServingAccount): RankedCandidate {
-  return { accountId: account.id, concurrency: account.concurrency, limits: account.limits }
 }

@@ -41,7 +41,7 @@ export async function countTokens(
 
 /** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
-  const candidates = requireCandidates(gateway, call).slice(0, gateway.config.gateway.maxAttempts)
+  const candidates = requireCandidates(gateway, call).candidates.slice(0, gateway.config.gateway.maxAttempts)
   const deadlineMs = call.arrivedMs + gateway.config.gateway.firstEventTimeoutMs
   let stop: (reason: StopReason) => void = () => {}
   const onStart = (how: typeof stop) => {

@@ -57,17 +57,17 @@ export function hardRestOf({ rest, modelRests }: Account, model: string, nowMs: 
   return ofModel
 }
 
-/** Whether it would get leave to be asked for the model now. */
-export function mayBeAsked({ breakers }: Gateway, serving: ServingAccount, model: string, nowMs: number): boolean {
+/** The hard rest for which it would get no leave to be asked for the model now; null if there is none, or it is to be probed. */
+export function restInTheWay(serving: ServingAccount, model: string, nowMs: number): Rest | ModelRest | null {
   const rest = hardRestOf(serving.account, model, nowMs)
-  return (rest === null || awaitsProbe(serving, rest, nowMs)) && breakers.mayAsk(serving.host, nowMs)
+  return rest && !awaitsProbe(serving, rest, nowMs) ? rest : null
 }
 
 /** Takes leave to ask the account for the model; null if it rests, or its host is down and being probed. */
 export function leaveToAsk(gateway: Gateway, serving: ServingAccount, model: string): Leave | null {
   const nowMs = gateway.clock()
+  if (restInTheWay(serving, model, nowMs)) return null
   const rest = hardRestOf(serving.account, model, nowMs)
-  if (rest && !awaitsProbe(serving, rest, nowMs)) return null
   if (!gateway.breakers.take(serving.host, nowMs)) return null
   if (rest) noteProbe(serving, rest, nowMs)
   return { isProbe: rest !== null }

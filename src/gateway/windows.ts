@@ -59,13 +59,11 @@ export class VendorWindows implements AsyncDisposable {
     return sorted(known)
   }
 
-  /** Those that count for a model; for the hot path, which reads no more heads for it. */
-  countingFor(serving: ServingAccount, model: string): readonly VendorWindow[] {
+  /** The same for the hot path, a moment old perhaps: no head is read that would not be read anyway. */
+  lately(serving: ServingAccount): readonly VendorWindow[] {
     const known = this.#of(serving)
     if (known.unread && this.#clock() - known.readMs >= READ_EVERY_MS) read(known)
-    const all = sorted(known)
-    if (all.every(({ models }) => models === null)) return all
-    return all.filter(({ models }) => models === null || patternMatcher(models)(model))
+    return sorted(known)
   }
 
   /** What is known of it; at first what was stored before a restart. */
@@ -108,6 +106,11 @@ export class VendorWindows implements AsyncDisposable {
     this.#storeSoon()
     await this.#storing
   }
+}
+
+/** Whether what a model uses counts against the window. Of a window of models that nobody names it is not known, and taken for no. */
+export function countsFor({ models }: VendorWindow, model: string): boolean {
+  return models === null || patternMatcher(models)(model)
 }
 
 /** A head tells of some windows; of the others what was told before stands. */

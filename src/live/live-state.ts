@@ -44,7 +44,7 @@ export interface LiveState extends AsyncDisposable {
   spentBy(keyId: string): Promise<number | null>
   /** The user's balance (null: anybody's) has changed in the store: the next call has to learn it again. Tickets in line keep their place. */
   forget(userId: string | null): Promise<void>
-  /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. `unknown_usage` has changed nothing. */
+  /** Gives a waiting ticket other accounts to wait for (at least one for every call), after accounts rested, woke or changed. `unknown_usage` has changed nothing. */
   rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null>
   /** True if `subject` did this less than `limit` times in the last minute, which counts as once more. */
   countPerMinute(subject: string, limit: number): Promise<boolean>
@@ -67,6 +67,8 @@ export interface RankedCandidate {
   concurrency: number | null
   /** Over one of these it is no candidate. */
   limits: readonly Limit[]
+  /** Of use only to a call whose session is bound to it, and from then on (unix ms); absent = to every call, at once. */
+  onlyOwnFromMs?: number
 }
 
 export interface AdmitRequest {
@@ -77,7 +79,7 @@ export interface AdmitRequest {
   /** Null = no limit; 0 = none allowed. */
   userConcurrency: number | null
   keyConcurrency: number | null
-  /** At least one, or it is a bug. */
+  /** At least one for every call, or it is a bug. */
   candidates: RankedCandidate[]
   /** The conversation, if one is known: its account is waited for and kept. */
   session: { key: string; ttlMs: number; waitMs: number; line: number } | null
@@ -103,8 +105,8 @@ export interface Admission {
   accountId: string
   /** The call binds its session to the account, or keeps it there. */
   bound: boolean
-  /** The session was bound to the account before. */
-  own: boolean
+  /** Where the session was bound before; null if nowhere. */
+  boundBefore: string | null
   /** The caller's limit of money that is nearest to its end, this call included; absent if it has none. */
   spending?: LimitStanding
 }

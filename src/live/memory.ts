@@ -176,6 +176,8 @@ export class MemoryLiveState implements LiveState {
     const unknown = this.#unknownUsage([], candidates)
     if (unknown) return unknown
     this.#line.rerank(call, usable(candidates))
+    call.cancelTimer()
+    this.#watch(call)
     this.#lookAgain(call)
     return null
   }
@@ -332,7 +334,7 @@ export class MemoryLiveState implements LiveState {
         place,
         accountId,
         bound: false,
-        own: false,
+        boundBefore: null,
         reservedNanoUsd,
         sinceMs: this.#now(),
         holds: [],
@@ -345,7 +347,7 @@ export class MemoryLiveState implements LiveState {
     running.accountId = accountId
     // A session is bound here, so that its second call lands beside a first that has not answered yet. A detour from an
     // account that is still a candidate leaves the binding as it is.
-    running.own = own?.accountId === accountId
+    running.boundBefore = session && this.#bindings.accountOf(session.key)
     running.bound = session !== null && (own === null || own.accountId === accountId)
     if (session && running.bound) this.#bindings.bind(session.key, accountId, session.ttlMs)
     const spending = this.#spendingOf(request)

@@ -45,6 +45,9 @@ export interface GroupsTable {
   exclusive: Flag
   when_client_leaves: string | null
   limits: string
+  /** JSON of ModelRoute[]. */
+  routes: string
+  fallback_group_id: string | null
   created_at_ms: number
 }
 
@@ -71,6 +74,9 @@ export interface AccountsTable {
   concurrency: number | null
   limits: string
   models: string
+  only_client: string | null
+  /** JSON of PauseAt[]. */
+  pause_at: string
   headers: string
   expires_at_ms: number | null
   /** JSON of a Rest. */

@@ -2,14 +2,15 @@ import type {
   Account,
   AccountStatus,
   ModelRest,
+  PauseAt,
   ProviderName,
   Rest,
   RestRule,
   VendorWindow,
 } from '../domain/account.ts'
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
-import type { CallRecord } from '../domain/call.ts'
-import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
+import type { CallRecord, ClientName } from '../domain/call.ts'
+import type { Group, GroupMember, ModelRoute, WhenClientLeaves } from '../domain/group.ts'
 import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
 import type { PriceRow } from '../domain/price.ts'
 import type { Usage } from '../domain/usage.ts'
@@ -127,7 +128,10 @@ export interface GroupStore {
   find(ref: string): Promise<Group>
   list(): Promise<Group[]>
   members(id: string): Promise<GroupMember[]>
-  /** Throws `conflict` if the name is taken. */
+  /**
+   * Throws `conflict` if the name is taken, and `invalid_request` if a route leads to an account that is not attached, or
+   * the fallback makes a circle or a chain of more than eight.
+   */
   add(input: AddGroup): Promise<Group>
   set(input: { id: string; changes: Partial<Omit<AddGroup, 'by' | 'accountIds'>>; by: Actor }): Promise<Group>
   /** Attaching what is attached changes a user's multiplier at most; detaching what is not changes nothing. */
@@ -145,6 +149,8 @@ export interface AddGroup {
   whenClientLeaves: WhenClientLeaves | null
   /** None if left out. */
   limits?: Limit[]
+  routes?: ModelRoute[]
+  fallbackGroupId?: string | null
   accountIds: string[]
   by: Actor
 }
@@ -161,7 +167,7 @@ export interface AccountStore {
   /** Throws `conflict` if the name is taken. The id is the caller's, because the credentials are sealed for it. */
   add(input: AddAccount): Promise<StoredAccount>
   set(input: { id: string; changes: AccountChanges; by: Actor }): Promise<StoredAccount>
-  /** Usage rows keep the removed account's id. */
+  /** Usage rows keep the removed account's id. Throws `conflict` if a group's route leads to it. */
   remove(input: { id: string; by: Actor }): Promise<void>
   /**
    * Written by the gateway: puts the account, or the account for some models, out of service for a time (null: back in), or
@@ -186,6 +192,10 @@ export interface AddAccount {
   /** None if left out. */
   limits?: Limit[]
   models: string[]
+  /** Any if left out. */
+  onlyClient?: ClientName | null
+  /** None if left out. */
+  pauseAt?: PauseAt[]
   headers: Record<string, string>
   expiresAtMs: number | null
   last4: string

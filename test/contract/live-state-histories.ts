@@ -372,7 +372,7 @@ export async function historiesContract(t: Test, maker: LiveStateMaker): Promise
         const endThoseAt = async (accountId: string) => {
           for (const admission of await world.live.admissions()) {
             if (admission.accountId === accountId)
-              await world.end({ kind: 'admission', bound: false, own: false, ...admission })
+              await world.end({ kind: 'admission', bound: false, boundBefore: null, ...admission })
           }
         }
         await enter({ userId: 'other-0', candidates: accounts('A:1') })

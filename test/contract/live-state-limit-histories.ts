@@ -239,7 +239,13 @@ class History {
     if (how === 'record only') return
     call.truth = how === 'never made' && call.row ? call.row : (call.row ?? used)
     const { callId } = call.request
-    const admission: Admission = { kind: 'admission', callId, accountId: call.accountId, bound: false, own: false }
+    const admission: Admission = {
+      kind: 'admission',
+      callId,
+      accountId: call.accountId,
+      bound: false,
+      boundBefore: null,
+    }
     await this.#world.end(admission, { used: call.truth })
     await this.#world.end(admission, { used: truth }) // a second settlement moves nothing
   }
@@ -247,7 +253,13 @@ class History {
   async #move(call: Call, accounts: string[]): Promise<void> {
     if (call.row) return // it has ended
     const { callId } = call.request
-    const admission: Admission = { kind: 'admission', callId, accountId: call.accountId, bound: false, own: false }
+    const admission: Admission = {
+      kind: 'admission',
+      callId,
+      accountId: call.accountId,
+      bound: false,
+      boundBefore: null,
+    }
     const candidates = accounts.map((accountId) => ({
       accountId,
       concurrency: null,

@@ -17,8 +17,8 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     t.match(
       [first, second],
       [
-        { accountId: 'A', bound: true, own: false },
-        { accountId: 'A', bound: true, own: true },
+        { accountId: 'A', bound: true, boundBefore: null },
+        { accountId: 'A', bound: true, boundBefore: 'A' },
       ],
     )
     t.equal((await world.run({ session: session('other'), candidates: accounts('B A') })).accountId, 'B')
@@ -72,7 +72,7 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     world.time.pass(19_999)
     t.same(await world.inLine(), [bound.ticket.callId])
     await world.end(other)
-    t.match(await bound.outcome, { accountId: 'A', bound: true, own: true })
+    t.match(await bound.outcome, { accountId: 'A', bound: true, boundBefore: 'A' })
   })
 
   t.test('after its sticky wait a call goes elsewhere: one detour that leaves the binding', async (t) => {
@@ -83,7 +83,7 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     const bound = await world.wait({ session: session('s'), candidates })
     world.time.pass(20_000)
     const detour = await bound.outcome
-    t.match(detour, { kind: 'admission', accountId: 'B', bound: false, own: false })
+    t.match(detour, { kind: 'admission', accountId: 'B', bound: false, boundBefore: 'A' })
     if (detour.kind === 'admission') await world.end(detour, { confirmsBinding: true })
     t.same(await boundTo(world), ['A'])
     await world.end(other)

@@ -97,6 +97,8 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     limits: [],
     concurrency: null,
     models: [],
+    onlyClient: null,
+    pauseAt: [],
     headers: {},
     expiresAtMs: null,
     rest: null,

@@ -29,7 +29,13 @@ function admitted(whenClientLeaves: WhenClientLeaves, accountIsThere = true) {
   } as unknown as Gateway
   watchers.clear() // that of RunningCalls itself
   const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves } as unknown as Call
-  const admission = { kind: 'admission', callId: 'call_1', accountId: 'acc_1', bound: false, own: false } as const
+  const admission = {
+    kind: 'admission',
+    callId: 'call_1',
+    accountId: 'acc_1',
+    bound: false,
+    boundBefore: null,
+  } as const
   const stops: string[] = []
   const make = () => new AdmittedCall(gateway, call, {} as ClientAnswer, admission, null)
   const tick = (ms: number) => {

@@ -17,6 +17,7 @@ class SlowStore {
 
   readonly store = {
     keys: { callerOf: () => this.#next(this.callerReads) },
+    groups: { list: async () => [{ id: 'grp_1', routes: [], fallbackGroupId: null }] },
     accounts: { list: () => this.#next(this.accountReads), rest: (input: RestInput) => this.#write(input) },
     onRevision: (listener: (changes: Change[] | null) => void) => {
       this.#listener = listener
@@ -80,7 +81,7 @@ function account(id: string, more: Partial<StoredAccount> = {}): StoredAccount {
   return {
     ...{ id, provider: 'anthropic', name: id, baseUrl: 'https://api.anthropic.com', status: 'active', priority: 50 },
     ...{ statusReason: null, weight: 100, concurrency: null, models: [], headers: {}, expiresAtMs: null, rest: null },
-    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [] },
+    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [], onlyClient: null, pauseAt: [] },
     ...{ last4: '1234', sealedCredentials: 'sealed', groupIds: ['grp_1'], createdAtMs: 0, ...more },
   }
 }

@@ -10,9 +10,9 @@ import {
   clearRest,
   hardRestOf,
   leaveToAsk,
-  mayBeAsked,
   restAfter,
   restIfToBlame,
+  restInTheWay,
   underRules,
 } from '../../src/gateway/rests.ts'
 import { providers } from '../../src/providers/index.ts'
@@ -51,7 +51,8 @@ function world(account: Partial<ServingAccount['account']> = {}) {
     breakers: gateway.breakers,
     fails: (how: UpstreamFault, model = MODEL) => restIfToBlame(gateway, serving, how, model),
     leave: (model = MODEL) => leaveToAsk(gateway, serving, model),
-    mayAsk: (model = MODEL) => mayBeAsked(gateway, serving, model, at.nowMs),
+    mayAsk: (model = MODEL) =>
+      !restInTheWay(serving, model, at.nowMs) && gateway.breakers.mayAsk(serving.host, at.nowMs),
     probeFails: (how: UpstreamFault) => restIfToBlame(gateway, serving, how, MODEL, { isProbe: true }),
     answers: (isProbe = false) => clearRest(gateway, serving, MODEL, { isProbe }),
     /** How long it rests from now on, in ms; 0 = not at all. */

@@ -3,7 +3,7 @@ import t from 'tap'
 import type { VendorWindow } from '../../src/domain/account.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
 import type { ServingAccount } from '../../src/gateway/directory.ts'
-import { VendorWindows } from '../../src/gateway/windows.ts'
+import { countsFor, VendorWindows } from '../../src/gateway/windows.ts'
 import type { ResponseHead } from '../../src/providers/provider.ts'
 import type { Store } from '../../src/store/store.ts'
 
@@ -135,15 +135,22 @@ t.test('what the store does not take is offered again', async (t) => {
   t.match(writes, [[{ id: 'a', windows: [{ used: 0.1 }] }]])
 })
 
-t.test('a window of some models counts for those only, and asking for them reads no more heads', async (t) => {
-  const { serving, saw, windows, reads } = world()
+t.test('a window of some models counts for those only', async (t) => {
+  const windows = told({ status: 200, headers: { '7d': '0.1', '7d_opus': '0.2', '7d_oi': '0.3' } }, 0)
+  const counting = (model: string) => used(windows.filter((window) => countsFor(window, model)))
+  t.same(counting('claude-opus-5-5'), ['7d 0.1', '7d_opus 0.2'])
+  t.same(counting('claude-sonnet-5-5'), ['7d 0.1'])
+})
+
+t.test('who asks for each call reads no more heads for it', async (t) => {
+  const { serving, saw, windows, reads, advance } = world()
   const account = serving('a')
-  saw(account, { '7d': '0.1', '7d_opus': '0.2', '7d_oi': '0.3' })
-  t.same(used(windows.countingFor(account, 'claude-opus-5-5')), ['7d 0.1', '7d_opus 0.2'])
-  t.same(used(windows.countingFor(account, 'claude-sonnet-5-5')), ['7d 0.1'])
+  const asked = []
   for (let i = 0; i < 100; i++) {
-    saw(account, { '7d': '0.4' })
-    windows.countingFor(account, 'claude-opus-5-5')
+    saw(account, { '7d': String(i / 100) })
+    asked.push(...used(windows.lately(account)))
+    await advance(10)
   }
-  t.equal(reads.length, 1)
+  t.ok(reads.length <= 11, `${reads.length} reads`)
+  t.ok(asked.length === 100 && asked.at(-1) !== '7d 0', 'and knows what is new all the same')
 })

@@ -3,12 +3,17 @@ import { InvalidArgumentError } from 'commander'
 import type { Config } from '../../config/load.ts'
 import {
   type AccountStatus,
+  type PauseAt,
   PROVIDERS,
   type ProviderName,
+  pausingWindow,
   type RestRule,
+  usedPercent,
   type VendorWindow,
 } from '../../domain/account.ts'
+import { CLIENTS, type ClientName } from '../../domain/call.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
+import { effectiveWeight } from '../../gateway/rank.ts'
 import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
@@ -26,7 +31,15 @@ import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
-import { choiceArgument, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
+import {
+  choiceArgument,
+  choiceOption,
+  futureMoment,
+  orNone,
+  requireChange,
+  textListFlag,
+  wholeFlag,
+} from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
@@ -46,6 +59,8 @@ export const fill: Fill = (account, act) => {
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
     .addOption(newLimitOption())
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
+    .addOption(choiceOption('--only-client <client>', ONLY_CLIENT, CLIENTS))
+    .option('--pause-at <window=share>', PAUSE_AT, pauseList)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
     .option('--group <group>', `groups that may use it (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
@@ -56,6 +71,7 @@ export const fill: Fill = (account, act) => {
         'subgate account add anthropic --from-env ANTHROPIC_API_KEY',
         'pass show anthropic | subgate account add anthropic --name work --api-key-stdin',
         'subgate account add anthropic --name relay --base-url https://relay.example.com --allow-host',
+        'subgate account add anthropic --name mine --only-client claude-code --pause-at 5h=90% --pause-at 7d=80%',
       ),
     )
     .action(act(add))
@@ -99,6 +115,8 @@ export const fill: Fill = (account, act) => {
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .addOption(setLimitOption())
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
+    .addOption(choiceOption('--only-client <client>', `${ONLY_CLIENT}; none = any`, [...CLIENTS, 'none']))
+    .option('--pause-at <window=share>', `${PAUSE_AT}; none = never`, pauseList)
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--group <group>', 'groups that may use it', textListFlag)
@@ -111,8 +129,14 @@ export const fill: Fill = (account, act) => {
       'after',
       `\nA rest rule comes before what the gateway knows of the vendor: an upstream error with this status, and one of these words
 (commas between them) in its text, rests the account for so long, and the call goes to another. Choose words that no client
-can bring about: errors often repeat what was asked for.\n${examples(
+can bring about: errors often repeat what was asked for.
+
+--pause-at is for accounts that are also used elsewhere: once so much of a vendor window is used, by whomever, the account gets no calls
+until the window's reset, and its conversations move. What is used is known from the last answer, so calls that run may go past it.
+
+--only-client tells programs by what they say of themselves, which anybody can copy: it keeps mistakes away, not intent.\n${examples(
         'subgate account set work --concurrency 4 --priority 10',
+        'subgate account set mine --only-client claude-code --pause-at 5h=90%',
         'subgate account set work --from-env NEW_KEY',
         "subgate account set work --rest-rule '403:quota exceeded,plan limit=30m' --rest-rule 500=2m",
       )}`,
@@ -171,6 +195,27 @@ function restRuleList(text: string, before: RestRule[] = []): RestRule[] {
   return [...before, { status: Number(status), keywords, restMs }]
 }
 
+const ONLY_CLIENT = 'serve only calls that come from this program'
+const PAUSE_AT = 'no calls once so much of a vendor window is used, such as 5h=90%; may be repeated'
+/** Of one account; vendors have four windows. */
+const PAUSES_MAX = 16
+
+/** `5h=90%`, or `none`. */
+function pauseList(text: string, before: PauseAt[] = []): PauseAt[] {
+  if (text === 'none') return []
+  const [, window, percent] = /^([a-z0-9_]{1,64})=(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? []
+  const used = Number(percent) / 100
+  if (window === undefined || !(used > 0 && used <= 1)) {
+    throw new InvalidArgumentError(`'${text}' is not WINDOW=SHARE, such as 5h=90%`)
+  }
+  if (before.length === PAUSES_MAX) throw new InvalidArgumentError(`an account has ${PAUSES_MAX} of them at most`)
+  return [...before.filter((one) => one.window !== window), { window, used }]
+}
+
+function pauseText({ window, used }: PauseAt): string {
+  return `${Number((used * 100).toFixed(2))}% of ${window}`
+}
+
 function restRuleText({ status, keywords, restMs }: RestRule): string {
   return `${status}${keywords.length > 0 ? `:${keywords.join(',')}` : ''}=${formatDuration(restMs)}`
 }
@@ -183,6 +228,8 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   weight?: number
   concurrency?: number | null
   models?: string[]
+  onlyClient?: ClientName | 'none'
+  pauseAt?: PauseAt[]
   header?: Record<string, string>
   expires?: string
   group?: string[]
@@ -207,12 +254,18 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     concurrency: flags.concurrency,
     limits,
     models: flags.models,
+    onlyClient: onlyClientOf(flags),
+    pauseAt: flags.pauseAt,
     headers: flags.header,
     expiresAtMs,
     groupIds,
   })
   out.data(shown(account), () => account.id)
   out.say(`Added '${account.name}'. To see whether its key works: subgate account test ${account.name}`)
+}
+
+function onlyClientOf({ onlyClient }: AccountFlags): ClientName | null {
+  return onlyClient === undefined || onlyClient === 'none' ? null : onlyClient
 }
 
 /** Groups by name; without any, the default one if it is there. */
@@ -355,8 +408,8 @@ function shown({ sealedCredentials: _, ...account }: StoredAccount): Omit<Stored
 }
 
 /** How much of a window is used by now. */
-function usedText({ used, resetAtMs }: VendorWindow, nowMs: number): string {
-  return `${resetAtMs > nowMs ? Math.floor(used * 100) : 0}%`
+function usedText(window: VendorWindow, nowMs: number): string {
+  return window.resetAtMs > nowMs ? usedPercent(window) : '0%'
 }
 
 function windowText(window: VendorWindow, context: Context): string {
@@ -366,9 +419,24 @@ function windowText(window: VendorWindow, context: Context): string {
   return `${usedText(window, nowMs)} used, ${reset}as of ${out.time(sampledAtMs)}`
 }
 
+function ofAllModels({ windows }: Pick<StoredAccount, 'windows'>): VendorWindow[] {
+  return windows.filter(({ models }) => models === null)
+}
+
+/** The operator's weight, and what the vendor's windows make of it at the moment. */
+function weightText(account: StoredAccount, nowMs: number): string {
+  const { weight } = account
+  const now = effectiveWeight(weight, ofAllModels(account), nowMs)
+  if (now === weight) return String(weight)
+  return `${weight}, at the moment ${Number(now.toPrecision(3))} by its windows`
+}
+
 /** `active`, or why it gets no calls and until when. */
 export function stateOf(
-  account: Pick<StoredAccount, 'status' | 'statusReason' | 'rest' | 'modelRests' | 'expiresAtMs'>,
+  account: Pick<
+    StoredAccount,
+    'status' | 'statusReason' | 'rest' | 'modelRests' | 'expiresAtMs' | 'pauseAt' | 'windows'
+  >,
   nowMs: number,
 ): string {
   if (account.status !== 'active')
@@ -376,6 +444,8 @@ export function stateOf(
   if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return 'expired'
   const { rest } = account
   if (rest && rest.untilMs > nowMs) return `rests ${formatDuration(rest.untilMs - nowMs)} (${rest.reason})`
+  const window = pausingWindow(account, ofAllModels(account), nowMs)
+  if (window) return `paused ${formatDuration(window.resetAtMs - nowMs)} (${usedPercent(window)} of ${window.name})`
   const models = account.modelRests.filter(({ untilMs }) => untilMs > nowMs)
   if (models.length === 0) return 'active'
   const texts = models.map(({ model, untilMs }) => `${model} for ${formatDuration(untilMs - nowMs)}`)
@@ -399,10 +469,12 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ...account.windows.map((window) => [`window ${window.name}`, windowText(window, context)] as const),
       ['key', `…${account.last4}`],
       ['priority', `${account.priority} (lower is tried first)`],
-      ['weight', String(account.weight)],
+      ['weight', weightText(account, nowMs)],
       ['at a time', account.concurrency === null ? 'no limit' : `${account.concurrency} calls`],
       ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
+      ['only for', account.onlyClient && `calls from ${account.onlyClient}`],
+      ['pauses at', account.pauseAt.map(pauseText).join(', ')],
       [
         'headers',
         Object.entries(account.headers)
@@ -434,6 +506,8 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
     ...(limits !== undefined && { limits }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
+    ...(flags.onlyClient !== undefined && { onlyClient: onlyClientOf(flags) }),
+    ...(flags.pauseAt !== undefined && { pauseAt: flags.pauseAt }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),
     ...(typeof expires !== 'undefined' && { expiresAtMs: expires as number | null }),

@@ -6,6 +6,7 @@ import type { AccountStore, AddAccount, StoredAccount } from '../store.ts'
 import { attachToGroup } from './attach.ts'
 import { announce, announceBy } from './changes.ts'
 import { type Db, fromJson, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
+import { requireNoRoute } from './routes.ts'
 
 export async function findAccount(db: Db, ref: string): Promise<StoredAccount> {
   return getAccount(db, await resolveRef(db, 'accounts', ref))
@@ -49,6 +50,8 @@ export async function addAccount(trx: Trx, input: AddAccount, atMs: number): Pro
       concurrency: input.concurrency,
       limits: JSON.stringify(input.limits ?? []),
       models: JSON.stringify(input.models),
+      only_client: input.onlyClient ?? null,
+      pause_at: JSON.stringify(input.pauseAt ?? []),
       headers: JSON.stringify(input.headers),
       expires_at_ms: input.expiresAtMs,
       rest: null,
@@ -92,6 +95,8 @@ export async function setAccount(
     concurrency: changes.concurrency,
     limits: changes.limits && JSON.stringify(changes.limits),
     models: changes.models && JSON.stringify(changes.models),
+    only_client: changes.onlyClient,
+    pause_at: changes.pauseAt && JSON.stringify(changes.pauseAt),
     headers: changes.headers && JSON.stringify(changes.headers),
     expires_at_ms: changes.expiresAtMs,
     last4: changes.last4,
@@ -124,6 +129,7 @@ export async function removeAccount(
   atMs: number,
 ): Promise<void> {
   const account = await getAccount(trx, input.id)
+  await requireNoRoute(trx, account)
   await trx.deleteFrom('group_accounts').where('account_id', '=', input.id).execute()
   await trx.deleteFrom('accounts').where('id', '=', input.id).execute()
   await announceBy(trx, atMs, {
@@ -179,6 +185,8 @@ function toAccount(row: Selectable<AccountsTable>, groupIds: string[]): StoredAc
     concurrency: row.concurrency,
     limits: fromJson(row.limits),
     models: fromJson(row.models),
+    onlyClient: row.only_client as Account['onlyClient'],
+    pauseAt: fromJson(row.pause_at),
     headers: fromJson(row.headers),
     expiresAtMs: row.expires_at_ms,
     rest: rest && !isOver(rest) ? rest : null,
