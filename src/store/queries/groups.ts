@@ -36,7 +36,7 @@ export async function listMembers(db: Db, groupId: string): Promise<GroupMember[
 export async function addGroup(trx: Trx, input: AddGroup, atMs: number): Promise<Group> {
   const id = newId('grp')
   await requireFreeName(trx, input.name)
-  await requireChain(trx, id, input.fallbackGroupId ?? null)
+  await requireChain(trx, { id, name: input.name }, input.fallbackGroupId ?? null)
   await trx
     .insertInto('groups')
     .values({
@@ -62,7 +62,7 @@ export async function setGroup(trx: Trx, input: Parameters<GroupStore['set']>[0]
   const { id, changes, by } = input
   if (changes.name !== undefined) await requireFreeName(trx, changes.name, id)
   await requireAttached(trx, id, changes.routes ?? [])
-  await requireChain(trx, id, changes.fallbackGroupId ?? null)
+  await requireChain(trx, { id }, changes.fallbackGroupId ?? null)
   const columns = given({
     name: changes.name,
     multiplier_micro: changes.multiplierMicro,

@@ -32,14 +32,18 @@ export async function requireNoRoute(trx: Trx, account: { id: string; name: stri
   }
 }
 
-/** Throws `invalid_request` if a group would fall back to itself in the end, or a chain would be too long. */
-export async function requireChain(trx: Trx, id: string, fallbackGroupId: string | null): Promise<void> {
+/** Throws `invalid_request` if a group, there already or new, would fall back to itself in the end, or a chain be too long. */
+export async function requireChain(
+  trx: Trx,
+  { id, name: newName }: { id: string; name?: string | undefined },
+  fallbackGroupId: string | null,
+): Promise<void> {
   if (fallbackGroupId === null) return
   await requireRow(trx, 'groups', fallbackGroupId)
   const groups = await trx.selectFrom('groups').select(['id', 'name', 'fallback_group_id']).execute()
   const next = new Map(groups.map((group) => [group.id, group.fallback_group_id]))
   next.set(id, fallbackGroupId)
-  const name = (groupId: string) => groups.find((group) => group.id === groupId)?.name ?? groupId
+  const name = (groupId: string) => groups.find((group) => group.id === groupId)?.name ?? newName
   for (const start of next.keys()) {
     const chain: string[] = []
     for (let at: string | null | undefined = start; at; at = next.get(at)) {
