@@ -24,7 +24,7 @@ export interface Survey {
   hindered: { serving: ServingAccount; obstacle: Obstacle }[]
 }
 
-/** Looks at the accounts of the call's group, and of those that it falls back to as long as none would do. */
+/** Looks at the wanted accounts of the call's group, and of those that it falls back to as long as none would do. */
 export function survey(
   gateway: Gateway,
   call: Call,
@@ -37,9 +37,10 @@ export function survey(
     const pinned = pool.pinnedTo(model)
     const able: ServingAccount[] = []
     for (const serving of pool.accounts) {
+      if (!isWanted(serving)) continue
       const obstacle = obstacleFor(gateway, call, serving, pinned, nowMs)
       if (obstacle) hindered.push({ serving, obstacle })
-      else if (isWanted(serving)) able.push(serving)
+      else able.push(serving)
     }
     if (able.length === 0) continue
     const ranked = able.length === 1 ? able : inOrder(gateway, able, model, nowMs)

@@ -41,10 +41,7 @@ export class Vacancies {
   bottlenecks(call: Arrival): Need[] {
     const kept = this.#keptBefore(call)
     const own = call.callerNeeds.find((need) => !this.#isFree(need, kept))
-    if (own) return [own]
-    const accounts = this.accountsFor(call)
-    const awake = accounts.filter((candidate) => !this.#rests(candidate))
-    return (awake.length > 0 ? awake : accounts).map(accountNeed)
+    return own ? [own] : this.accountsFor(call).map(accountNeed)
   }
 
   /** The user's oldest ticket that fits; with `onlyAt` at this account. */
@@ -64,7 +61,8 @@ export class Vacancies {
     const own = this.#boundAmong(call, open)
     if (own === null) return open
     if (call.stickyUntilMs > this.#now()) return [own]
-    return [own, ...open.filter((candidate) => candidate !== own)]
+    const others = open.filter((candidate) => candidate !== own)
+    return this.#rests(own) ? others : [own, ...others]
   }
 
   waitsForItsOwn(call: Arrival): boolean {

@@ -189,7 +189,8 @@ export class LiveStateModel {
     const own = this.#ownAccount(call)
     if (!own) return able(call.candidates)
     if (call.stickyUntilMs > this.nowMs) return [own]
-    return [own, ...able(call.candidates).filter((candidate) => candidate !== own)]
+    const others = able(call.candidates).filter((candidate) => candidate !== own)
+    return this.#rests(own) ? others : [own, ...others]
   }
 
   /** What is kept for the user's older tickets that were passed eight times: first the key's slot, then the user's. */
@@ -214,10 +215,7 @@ export class LiveStateModel {
   #bottlenecks(call: ModelCall): Need[] {
     const kept = this.#keptBefore(call)
     const own = this.#needs(call).find((need) => !this.#isFree(need, kept))
-    if (own) return [own]
-    const accounts = this.#accounts(call)
-    const awake = accounts.filter((candidate) => !this.#rests(candidate))
-    return (awake.length > 0 ? awake : accounts).map(accountNeed)
+    return own ? [own] : this.#accounts(call).map(accountNeed)
   }
 
   #rests({ onlyOwnFromMs }: RankedCandidate): boolean {

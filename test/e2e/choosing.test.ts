@@ -188,6 +188,11 @@ t.test('accounts for one program only', async (t) => {
   const count = { path: '/v1/messages/count_tokens', key: strict.key, body: { model: SONNET, messages: [] } }
   t.match(await gw.call(count), { status: 403, text: /come from claude-code or codex/ })
   t.match(await gw.call({ ...count, headers: CLAUDE_CODE }), { status: 200 })
+  const models = async (headers: Record<string, string>) => {
+    const { text } = await gw.call({ method: 'GET', path: '/v1/models', key: strict.key, headers })
+    return (JSON.parse(text) as { data: unknown[] }).data.length > 0
+  }
+  t.same([await models({}), await models(CLAUDE_CODE)], [false, true], 'nor are models listed that are for others')
 })
 
 t.test('accounts that pause at a share of a window', async (t) => {
@@ -302,6 +307,43 @@ t.test('where nobody may wait for a resting account a conversation makes a detou
     [account.id],
   )
 })
+
+t.test(
+  'a call that fails over does not come back to its own account, however short that rests, nor does its conversation',
+  async (t) => {
+    const limited = { status: 429, headers: { 'retry-after': '1' } }
+    const gw = await startGateway(t, {
+      setUp: (site) =>
+        site.scene({
+          accounts: [{ scripts: [{}, limited] }, { concurrency: 1, scripts: [{ headDelayMs: 'forever' }] }],
+        }),
+    })
+    const ask = caller(gw)
+    const session = { headers: { 'x-claude-code-session-id': 'one' } }
+    const [first, second] = gw.scenes.accounts.map(({ id }) => id)
+    t.match(await ask(gw.scenes, session), { at: 0 })
+    await gw.site.store.accounts.set({ id: first as string, changes: { status: 'paused' }, by: 'test' })
+    await gw.seen()
+    const holds = gw.open({ key: gw.scenes.key, body: messageRequest(false) })
+    await until('the other account to be busy', async () => (await gw.gateway.live.admissions()).length === 1)
+    await gw.site.store.accounts.set({ id: first as string, changes: { status: 'active' }, by: 'test' })
+    await gw.seen()
+    const moving = ask(gw.scenes, session)
+    await until('it to wait for the other', async () => (await gw.gateway.live.tickets()).length === 1)
+    await until(
+      'the rest to be over',
+      () => (servingOf(gw, gw.scenes, 0).account.rest?.untilMs ?? 0) < Date.now() - 100,
+    )
+    t.same(
+      (await gw.gateway.live.tickets()).map(({ accountIds }) => accountIds),
+      [[second]],
+      'what it has tried is not tried again',
+    )
+    holds.leave()
+    t.match(await moving, { at: 1, attempts: 2, choice: { session: { binding: 'kept' } } })
+    t.match(await ask(gw.scenes, session), { at: 1, choice: { session: { binding: 'kept' } } })
+  },
+)
 
 t.test('in a large group 32 go into an admission, and a conversation keeps its account all the same', async (t) => {
   const gw = await startGateway(t, {
