@@ -141,24 +141,28 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
 function untilItHeals(model: string, obstacles: readonly Obstacle[], nowMs: number): GatewayError {
   // A host that is down may be back in a moment: worth more than the end of another account's rest.
   if (obstacles.some(({ is }) => is === 'host')) return unreachable(model)
-  const waits = obstacles.flatMap((obstacle) => {
-    if (obstacle.is === 'paused_at') return [{ untilMs: obstacle.window.resetAtMs, isLimit: true }]
-    if (obstacle.is !== 'rest' || isForItsOperator(obstacle.rest)) return []
-    return [{ untilMs: obstacle.rest.untilMs, isLimit: obstacle.rest.kind === 'rate_limit' }]
-  })
-  if (waits.length === 0) {
+  const pauses = obstacles.flatMap((one) => (one.is === 'paused_at' ? [one.window.resetAtMs] : []))
+  const rests = obstacles.flatMap((one) => (one.is === 'rest' && !isForItsOperator(one.rest) ? [one.rest] : []))
+  if (pauses.length + rests.length === 0) {
     return hopeless(
       'overloaded',
       `every account that serves '${model}' is refused by its vendor: the operator has to look`,
     )
   }
-  const retryAfterMs = Math.max(1000, Math.min(...waits.map(({ untilMs }) => untilMs)) - nowMs)
-  if (waits.some(({ isLimit }) => isLimit)) {
-    const message = `every upstream account that serves '${model}' is at its vendor's rate limit`
-    return new GatewayError('limited', message, { retryAfterMs })
+  const backMs = Math.min(...pauses, ...rests.map(({ untilMs }) => untilMs))
+  const facts = { retryAfterMs: Math.max(1000, backMs - nowMs) }
+  if (rests.some(({ kind }) => kind === 'rate_limit')) {
+    return new GatewayError(
+      'limited',
+      `every upstream account that serves '${model}' is at its vendor's rate limit`,
+      facts,
+    )
   }
-  const message = `every account that serves '${model}' is resting after errors`
-  return new GatewayError('overloaded', message, { retryAfterMs })
+  if (pauses.length > 0) {
+    const message = `every upstream account that serves '${model}' has used as much of its vendor's quota as its operator lets it`
+    return new GatewayError('limited', message, facts)
+  }
+  return new GatewayError('overloaded', `every account that serves '${model}' is resting after errors`, facts)
 }
 
 function isForItsOperator({ kind }: Rest): boolean {

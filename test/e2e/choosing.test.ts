@@ -227,7 +227,12 @@ t.test('accounts that pause at a share of a window', async (t) => {
   await until('the window to be known', () => gw.gateway.windows.of(servingOf(gw, one, 1))[0]?.used === 0.91)
   t.match(
     await ask(one),
-    { status: 429, type: 'rate_limit_error', retryAfter: /^3[56]\d\d$/, message: /at its vendor's rate limit$/ },
+    {
+      status: 429,
+      type: 'rate_limit_error',
+      retryAfter: /^3[56]\d\d$/,
+      message: /has used as much of its vendor's quota as its operator lets it$/,
+    },
     'like a limit of the vendor, until the first reset',
   )
   t.match([await ask(over), await ask(over)], [{ at: 0 }, { at: 0 }], 'a reset that has passed ends it')
