@@ -1,16 +1,13 @@
-import { createHash } from 'node:crypto'
 import { GatewayError } from '../../domain/errors.ts'
 import { MODEL_CHARACTERS_MAX } from '../../domain/model-map.ts'
 import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
-import type { CallFacts, Conversation, Headers } from '../protocol.ts'
+import { type Beginning, CONVERSATION_FIELDS, conversationOf } from '../conversation.ts'
+import type { CallFacts, Headers } from '../protocol.ts'
 
-const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_tokens', 'metadata', 'system', 'messages'])
-
-/** A longer session signal is none. */
-const SESSION_CHARACTERS_MAX = 512
-
-/** Claude Code's first system block: it changes with every release and so tells nothing about the conversation. */
-const ATTRIBUTION = 'x-anthropic-billing-header:'
+const ROUTING_KEYS: ReadonlySet<string> = new Set([
+  ...['model', 'stream', 'max_tokens', 'system', 'messages'],
+  ...CONVERSATION_FIELDS,
+])
 
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseMessages(headers: Headers, body: Buffer): CallFacts {
@@ -29,7 +26,12 @@ export function parseMessages(headers: Headers, body: Buffer): CallFacts {
     modelAt: keys.place('model') ?? null,
     stream: stream === true,
     maxOutputTokens: Number.isSafeInteger(maxTokens) && (maxTokens as number) >= 0 ? (maxTokens as number) : null,
-    conversation: () => sessionSignal(headers, keys) ?? firstWords(keys),
+    conversation: () =>
+      conversationOf(
+        headers,
+        (field) => keys.value(field),
+        () => beginningOf(keys),
+      ),
   }
 }
 
@@ -42,43 +44,11 @@ function scanned(body: Buffer): ScannedObject {
   }
 }
 
-/** The first that says something: the client's header, then `metadata.user_id` in its JSON form, its older form, or as it is. */
-function sessionSignal(headers: Headers, keys: ScannedObject): Conversation | null {
-  const metadata = keys.value('metadata') as { user_id?: unknown } | null | undefined
-  const userId = metadata?.user_id
-  const signals = [
-    ['x-claude-code-session-id', headers['x-claude-code-session-id']],
-    ['x-session-affinity', headers['x-session-affinity']],
-    ['metadata.user_id', typeof userId === 'string' ? sessionOfUserId(userId) : undefined],
-  ] as const
-  for (const [source, name] of signals) if (typeof name === 'string' && isSignal(name)) return { name, source }
-  return null
-}
-
-function sessionOfUserId(userId: string): string {
-  if (userId.startsWith('{')) {
-    try {
-      const { session_id: session } = JSON.parse(userId) as { session_id?: unknown }
-      if (typeof session === 'string') return session
-    } catch {}
-  }
-  return /_session_([0-9a-f-]+)$/i.exec(userId)?.[1] ?? userId
-}
-
-function isSignal(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  return text.length > 0 && text.length <= SESSION_CHARACTERS_MAX && !/[\u0000-\u001f\u007f]/.test(text)
-}
-
-/** A hash of system text and first user text: the same on every turn (tools and cache marks change, these do not). */
-function firstWords(keys: ScannedObject): Conversation | null {
+function beginningOf(keys: ScannedObject): Beginning | null {
   const messages = keys.value('messages')
   if (!Array.isArray(messages)) return null
   const first = messages.find((message) => message?.role === 'user')
-  if (!first) return null
-  const system = textsOf(keys.value('system')).filter((text) => !text.startsWith(ATTRIBUTION))
-  const hash = createHash('sha256').update(JSON.stringify([system, textsOf(first.content)]))
-  return { name: hash.digest('base64url'), source: 'first words' }
+  return first ? { system: textsOf(keys.value('system')), firstUser: textsOf(first.content) } : null
 }
 
 function textsOf(content: unknown): string[] {
