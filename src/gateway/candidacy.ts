@@ -3,7 +3,7 @@ import type { ClientName } from '../domain/call.ts'
 import { redact } from '../lib/log.ts'
 import { isFrom } from '../protocols/clients.ts'
 import type { Call } from './call.ts'
-import { isInService, type Pool, type ServingAccount } from './directory.ts'
+import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { restInTheWay } from './rests.ts'
 import { mayBeSent } from './upstream-model.ts'
@@ -25,14 +25,14 @@ const EXPIRED: Obstacle = { is: 'expired' }
 const HOST: Obstacle = { is: 'host' }
 
 /**
- * Why an account of the pool is no candidate for the call now; null if it is one. The first obstacle that an operator
- * would look for: what the account is not for at all, then what its operator has to change, then what time heals.
+ * Why an account is no candidate for the call now; null if it is one. `pinned` are those that its pool's route leads to. The first
+ * obstacle that an operator would look for: what it is not for at all, then what its operator has to change, then what time heals.
  */
 export function obstacleFor(
   gateway: Gateway,
   call: Call,
   serving: ServingAccount,
-  pinned: ReturnType<Pool['pinnedTo']>,
+  pinned: readonly string[] | null,
   nowMs: number,
 ): Obstacle | null {
   const { account, provider, upstreamModelOf, host } = serving

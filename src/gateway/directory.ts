@@ -280,8 +280,9 @@ export class Directory implements Disposable {
   }
 
   async #loadAccounts(): Promise<void> {
-    const [stored, groups] = await Promise.all([this.#store.accounts.list(), this.#store.groups.list()])
-    const accounts = stored.map((account) => this.#take(account))
+    const groups = await this.#store.groups.list()
+    // Last: what a gateway does to accounts is newer the moment after they were read.
+    const accounts = (await this.#store.accounts.list()).map((account) => this.#take(account))
     this.#accounts = new Map(accounts.map((serving) => [serving.account.id, serving]))
     const own = new Map(groups.map((group) => [group.id, poolOf(group, accounts)]))
     this.#pools = new Map(groups.map(({ id }) => [id, chainFrom(id, own)]))

@@ -63,6 +63,7 @@ async function startDirectory(): Promise<{ slow: SlowStore; directory: Directory
     clock: () => 1_000_000,
   })
   const started = directory.start()
+  await turn()
   slow.accountReads.shift()?.resolve([])
   await started
   return { slow, directory, warnings }
