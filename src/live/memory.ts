@@ -113,7 +113,7 @@ export class MemoryLiveState implements LiveState {
     allowances.settle(call, end)
     const { session, userId } = call.request
     if (session && call.bound && end.confirmsBinding) bindings.bind(session.key, call.accountId, session.ttlMs)
-    if (isRunning) serving.serveLine(userId, call.accountId || null)
+    serving.serveLine(userId, isRunning ? call.accountId || null : null) // also where only its session has moved
   }
 
   async learn(caller: StandingCaller, read: ReadStanding): Promise<void> {

@@ -89,8 +89,11 @@ export class Vacancies {
   /** In how many ms the first of the call's accounts that are over their limits or rest is back; infinite if none is away or none comes back. */
   backInMs(call: Arrival): number {
     let soonestMs = Number.POSITIVE_INFINITY
-    for (const candidate of this.#candidatesOf(call)) {
+    // Also those that its session is not bound to: it may be by then.
+    for (const candidate of call.onlyOwn) {
       if (this.#rests(candidate)) soonestMs = Math.min(soonestMs, (candidate.onlyOwnFromMs ?? 0) - this.#now())
+    }
+    for (const candidate of this.#candidatesOf(call)) {
       const exceeded = this.#exceeded(candidate)
       if (exceeded) soonestMs = Math.min(soonestMs, waitOf(exceeded))
     }

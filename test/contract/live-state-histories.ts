@@ -419,7 +419,7 @@ export async function historiesContract(t: Test, maker: LiveStateMaker): Promise
           await history.end()
           same([await world.running(), await world.inLine(), world.time.timers], [{}, [], HEARTS])
         }),
-        { seed: 20261125, numRuns: 150, interruptAfterTimeLimit: 20_000 },
+        { seed: 20261125, numRuns: 300, interruptAfterTimeLimit: 20_000 },
       )
       t.ok(tickets > ticketsMin, `${tickets} tickets were looked at, ${due} of them due`)
       if (name === 'passing') t.ok(due > 50)

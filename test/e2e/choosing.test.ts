@@ -231,7 +231,7 @@ t.test('accounts that pause at a share of a window', async (t) => {
       status: 429,
       type: 'rate_limit_error',
       retryAfter: /^3[56]\d\d$/,
-      message: /has used as much of its vendor's quota as its operator lets it$/,
+      message: /has used as much of its vendor's quota as its operator lets it\. The first is back in /,
     },
     'like a limit of the vendor, until the first reset',
   )
