@@ -68,7 +68,7 @@ export async function handleCall(
  * Asks accounts until one answers well. Throws what the client is to hear when none does: the upstream's own refusal of
  * the request, or what is known of why nobody could answer.
  */
-async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
+export async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
   const { maxAttempts, failoverBudgetMs } = gateway.config.gateway
   const tried = new Set<string>()
   let spentMs = 0 // time in line between two attempts does not count
