@@ -146,7 +146,7 @@ export class MemoryLiveState implements LiveState {
     this.#standings.reserve(userId, -reservedNanoUsd)
     this.#standings.debit(request, end)
     this.#limits.settle(running, end.used)
-    if (session && bound && end.confirmsBinding) this.#bindings.bind(session.key, accountId, session.ttlMs)
+    if (session && bound && end.confirmsBinding) this.#bindings.confirm(session.key, accountId, session.ttlMs)
     this.#serveLine(userId, accountId || null)
   }
 
@@ -413,8 +413,16 @@ export class MemoryLiveState implements LiveState {
     call.outcome = Promise.withResolvers()
     call.outcome.promise.catch(() => {}) // it may be given up before anybody comes to wait
     this.#line.join(call, heldUpBy)
+    this.#keepBinding(call)
     this.#watch(call)
     return this.#ticketOf(call)
+  }
+
+  /** To wait for a session's account is to use its binding: it does not end while the call stands in line for it. */
+  #keepBinding(call: Arrival): void {
+    const { session } = call.request
+    const own = this.#vacancies.ownAccount(call)
+    if (session && own) this.#bindings.bind(session.key, own.accountId, session.ttlMs)
   }
 
   #ticketOf(call: Arrival): Ticket {
