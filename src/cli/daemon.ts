@@ -70,9 +70,7 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
         connectTimeoutMs: () => gateway.config.gateway.connectTimeoutMs,
       }),
     ),
-    directory: parts.use(
-      new Directory({ store, hashKey: secrets.hashKey, openCredentials: secrets.openCredentials, log, clock }),
-    ),
+    directory: parts.use(new Directory({ store, ...secrets, log, clock, setTimer: systemTimer })),
     breakers: new Breakers(),
     windows: parts.use(new VendorWindows({ store, clock, setTimer: systemTimer, log })),
     guard: new BillingGuard(() => gateway.config.guard, clock),

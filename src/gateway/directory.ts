@@ -8,7 +8,7 @@ import type { Group } from '../domain/group.ts'
 import type { Limited } from '../domain/limit.ts'
 import { upstreamModels } from '../domain/model-map.ts'
 import type { User } from '../domain/user.ts'
-import type { Clock } from '../lib/clock.ts'
+import type { Clock, SetTimer } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
 import { patternMatcher } from '../lib/pattern.ts'
 import { providers } from '../providers/index.ts'
@@ -84,6 +84,7 @@ export class Directory implements Disposable {
   readonly #openCredentials: (account: StoredAccount) => Credentials
   readonly #log: Logger
   readonly #clock: Clock
+  readonly #setTimer: SetTimer
   /** By digest of the key. */
   readonly #callers = new Map<string, Caller>()
   readonly #strangers = new Set<string>()
@@ -101,8 +102,10 @@ export class Directory implements Disposable {
   #generation = 0
   /** Changes are taken over one after the other. */
   #turn: Promise<void> = Promise.resolve()
-  /** Set while changes could not be read. */
-  #retry: NodeJS.Timeout | null = null
+  /** Cancels what is to be read anew; set while changes could not be read. */
+  #retry: (() => void) | null = null
+  /** Each cancels a timer that is set. */
+  readonly #timers = new Set<() => void>()
 
   constructor(options: {
     store: Store
@@ -111,12 +114,14 @@ export class Directory implements Disposable {
     openCredentials: (account: StoredAccount) => Credentials
     log: Logger
     clock: Clock
+    setTimer: SetTimer
   }) {
     this.#store = options.store
     this.#hashKey = options.hashKey
     this.#openCredentials = options.openCredentials
     this.#log = options.log
     this.#clock = options.clock
+    this.#setTimer = options.setTimer
   }
 
   /** Reads accounts and follows the store from here on. Throws `unavailable` if the store does not answer. */
@@ -152,9 +157,21 @@ export class Directory implements Disposable {
   #tellOfRest({ account }: ServingAccount, untilMs: number | null): void {
     const change: Change = { kind: 'account', subject: account.id }
     this.#tell([change])
-    if (untilMs === null) return
-    const timer = setTimeout(() => this.#tell([change]), Math.min(untilMs - this.#clock() + 1, TIMER_MAX_MS))
-    timer.unref()
+    if (untilMs !== null) this.#after(untilMs - this.#clock() + 1, () => this.#tell([change]))
+  }
+
+  /** Calls back after a time, unless it is cancelled or the directory disposed of before. */
+  #after(ms: number, callback: () => void): () => void {
+    const cancelTimer = this.#setTimer(Math.min(ms, TIMER_MAX_MS), () => {
+      this.#timers.delete(cancel)
+      callback()
+    })
+    const cancel = () => {
+      this.#timers.delete(cancel)
+      cancelTimer()
+    }
+    this.#timers.add(cancel)
+    return cancel
   }
 
   /** Takes an account out of service until its operator acts, here at once, in the store by the way, and tells those who wait. */
@@ -183,7 +200,7 @@ export class Directory implements Disposable {
       const reason = (error as Error).message
       if (isFirstTry) this.#log.warn({ accountId: id, reason }, "an account's rest could not be stored")
       if (isGatewayError(error, 'unavailable')) {
-        setTimeout(() => void this.#write(id, false), RETRY_MS).unref()
+        this.#after(RETRY_MS, () => void this.#write(id, false))
         return
       }
       // Trying again would not help: the account has been removed, or it is a bug.
@@ -266,11 +283,11 @@ export class Directory implements Disposable {
       if (!this.#retry) {
         this.#log.warn({ reason: (error as Error).message }, 'changes could not be read; serving with what is known')
       }
-      clearTimeout(this.#retry ?? undefined)
-      this.#retry = setTimeout(() => this.#hear(null), RETRY_MS).unref()
+      this.#retry?.()
+      this.#retry = this.#after(RETRY_MS, () => this.#hear(null))
       return
     }
-    clearTimeout(this.#retry ?? undefined)
+    this.#retry?.()
     this.#retry = null
     if (news === null) {
       this.#callers.clear()
@@ -337,7 +354,7 @@ export class Directory implements Disposable {
   [Symbol.dispose](): void {
     this.#closed = true
     this.#stopListening()
-    clearTimeout(this.#retry ?? undefined)
+    for (const cancel of this.#timers) cancel()
   }
 }
 

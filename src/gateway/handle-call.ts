@@ -71,7 +71,7 @@ export async function handleCall(
  * accident. Throws what the client is to hear when none does: the upstream's own refusal of the request, or what is known
  * of why nobody could answer.
  */
-async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
+export async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
   const failover = new Failover(gateway, running.call)
   for (;;) {
     if (client.left) throw clientLeft()

@@ -1,3 +1,5 @@
+import { type Clock, type SetTimer, systemTimer } from './clock.ts'
+
 /** How fine the ticker's deadlines are. */
 const TICK_MS = 100
 
@@ -7,35 +9,34 @@ const TICK_MS = 100
  */
 export class Ticker implements Disposable {
   readonly #watchers = new Set<(nowMs: number) => void>()
-  readonly #now: () => number
-  #timer: NodeJS.Timeout | null = null
+  readonly #now: Clock
+  readonly #setTimer: SetTimer
+  /** Set while it ticks. */
+  #cancelTimer: (() => void) | null = null
 
-  constructor(now: () => number) {
+  constructor(now: Clock, setTimer: SetTimer = systemTimer) {
     this.#now = now
+    this.#setTimer = setTimer
   }
 
   /** Returns the way to stop. */
   watch(watcher: (nowMs: number) => void): () => void {
     this.#watchers.add(watcher)
-    this.#timer ??= setInterval(() => this.#tick(), TICK_MS)
+    this.#cancelTimer ??= this.#setTimer(TICK_MS, () => this.#tick())
     return () => {
       this.#watchers.delete(watcher)
     }
   }
 
   #tick(): void {
-    if (this.#watchers.size === 0 && this.#timer) {
-      clearInterval(this.#timer)
-      this.#timer = null
-      return
-    }
+    this.#cancelTimer = this.#watchers.size > 0 ? this.#setTimer(TICK_MS, () => this.#tick()) : null
     const now = this.#now()
     for (const watcher of this.#watchers) watcher(now)
   }
 
   [Symbol.dispose](): void {
-    if (this.#timer) clearInterval(this.#timer)
-    this.#timer = null
+    this.#cancelTimer?.()
+    this.#cancelTimer = null
     this.#watchers.clear()
   }
 }

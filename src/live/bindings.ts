@@ -31,6 +31,12 @@ export class Bindings {
     }
   }
 
+  /** A call has gone well at the account: the TTL starts again. Where a later call bound the session elsewhere meanwhile, that stands. */
+  confirm(sessionKey: string, accountId: string, ttlMs: number): void {
+    const boundTo = this.accountOf(sessionKey)
+    if (boundTo === null || boundTo === accountId) this.bind(sessionKey, accountId, ttlMs)
+  }
+
   /** Returns how many there were. */
   unbind(isMeant: (sessionKey: string, accountId: string) => boolean): number {
     const meant = this.all().filter(({ sessionKey, accountId }) => isMeant(sessionKey, accountId))

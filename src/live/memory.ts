@@ -112,7 +112,7 @@ export class MemoryLiveState implements LiveState {
     if (isRunning) serving.release(call)
     allowances.settle(call, end)
     const { session, userId } = call.request
-    if (session && call.bound && end.confirmsBinding) bindings.bind(session.key, call.accountId, session.ttlMs)
+    if (session && call.bound && end.confirmsBinding) bindings.confirm(session.key, call.accountId, session.ttlMs)
     serving.serveLine(userId, isRunning ? call.accountId || null : null) // also where only its session has moved
   }
 

@@ -229,8 +229,16 @@ export class Serving {
     call.outcome = Promise.withResolvers()
     call.outcome.promise.catch(() => {}) // it may be given up before anybody comes to wait
     this.#line.join(call, heldUpBy)
+    this.#keepBinding(call)
     this.#watch(call)
     return this.ticketOf(call)
+  }
+
+  /** To wait for a session's account is to use its binding: it does not end while the call stands in line for it. */
+  #keepBinding(call: Arrival): void {
+    const { session } = call.request
+    const own = this.#vacancies.ownAccount(call)
+    if (session && own) this.#bindings.bind(session.key, own.accountId, session.ttlMs)
   }
 
   /** Looks again when the wait for the session's own account is over or one is back within its limits, and refuses at the deadline. */

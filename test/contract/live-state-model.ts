@@ -122,7 +122,9 @@ export class LiveStateModel {
     if (call.waits) this.outcomes.set(callId, 'ended')
     const balance = this.balances.get(userId)
     if (balance !== undefined) this.balances.set(userId, balance - debitNanoUsd)
-    if (session && confirmsBinding && call.bound) this.bindings.set(session.key, call.accountId)
+    if (session && confirmsBinding && call.bound && !this.bindings.has(session.key)) {
+      this.bindings.set(session.key, call.accountId)
+    }
     this.#serveLine()
   }
 

@@ -75,6 +75,17 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     t.match(await bound.outcome, { accountId: 'A', bound: true, boundBefore: 'A' })
   })
 
+  t.test('a binding does not end while a call waits for its account', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const other = await world.run({ userId: 'v', candidates: accounts('A:1') })
+    world.time.pass(3_599_000)
+    const bound = await world.wait({ session: session('s'), candidates: accounts('A:1 B') })
+    world.time.pass(2000)
+    await world.end(other)
+    t.match(await bound.outcome, { accountId: 'A', boundBefore: 'A' })
+  })
+
   t.test('after its sticky wait a call goes elsewhere: one detour that leaves the binding', async (t) => {
     await using world = await openWorld(maker)
     await bindToA(world)
@@ -254,6 +265,16 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     await world.end(atB)
     t.match(await rebinding.outcome, { accountId: 'B', bound: true })
     t.match(await waiting.outcome, { accountId: 'C' }, 'A is not its own any more')
+  })
+
+  t.test('a call that ends well leaves the binding where a later call of its session has brought it', async (t) => {
+    await using world = await openWorld(maker)
+    const early = await world.run({ session: session('s'), candidates: accounts('A') })
+    const late = await world.run({ session: session('s'), candidates: accounts('B') })
+    await world.end(early, { confirmsBinding: true })
+    t.same(await boundTo(world), ['B'])
+    await world.end(late, { confirmsBinding: true })
+    t.same(await boundTo(world), ['B'])
   })
 
   t.test('a call that left its account, or never had one again, confirms nothing', async (t) => {

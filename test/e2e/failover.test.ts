@@ -35,7 +35,11 @@ const CASES: Record<string, [accounts: Script[], told: Told, asked: string]> = {
     { status: 529, retryAfter: '20', text: /overloaded_error/ },
     '0 1',
   ],
-  'two limits: the earlier': [[limited(120), limited(90)], { status: 429, retryAfter: '90', shouldRetry: 'false' }, '0 1'],
+  'two limits: the earlier': [
+    [limited(120), limited(90)],
+    { status: 429, retryAfter: '90', shouldRetry: 'false' },
+    '0 1',
+  ],
   'a burst, and a limit': [[BURST, limited(120)], { status: 429, retryAfter: '5' }, '0 1'],
   'a refused credential, and a limit': [[REFUSED, limited(60)], { status: 429, retryAfter: '59' }, '0 1'],
   'a limit, and no money': [[limited(60), UNPAID], { status: 429, retryAfter: '59' }, '0 1'],

@@ -4,6 +4,7 @@ import type { Rest } from '../../src/domain/account.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
 import type { Group } from '../../src/domain/group.ts'
 import { Directory, type ServingAccount } from '../../src/gateway/directory.ts'
+import { systemTimer } from '../../src/lib/clock.ts'
 import type { Change, Store, StoredAccount, StoredCaller } from '../../src/store/store.ts'
 import { until } from '../support/client.ts'
 
@@ -61,6 +62,7 @@ async function startDirectory(): Promise<{ slow: SlowStore; directory: Directory
     openCredentials: () => ({ kind: 'api_key', apiKey: 'sk-upstream' }),
     log: pino({ level: 'warn' }, { write: (line) => void warnings.push((JSON.parse(line) as { msg: string }).msg) }),
     clock: () => 1_000_000,
+    setTimer: systemTimer,
   })
   const started = directory.start()
   await turn()
