@@ -38,11 +38,11 @@ function drawOf({ weight, windows }: Contender, nowMs: number, random: number): 
  * How far vendor windows move a weight: not below a hundredth, so that an account which is far behind is asked now and then
  * all the same, and what is known of it stays true; up to the ten thousandfold, which is as good as all.
  */
-const PACE_MIN = 0.1
-const PACE_MAX = 100
+const FACTOR_MIN = 0.01
+const FACTOR_MAX = 10_000
 
 /**
- * The operator's weight × pace², where pace is, for each vendor window, the share of it that is left ÷ the share of its time
+ * The operator's weight × pace³, where pace is, for each vendor window, the share of it that is left ÷ the share of its time
  * that is left: 1 for an account that is used up evenly, less for one that is ahead of its time, and more and more for one
  * whose quota would be lost at its reset. 0 while a window is full. Why so: docs/decisions.md.
  */
@@ -54,5 +54,5 @@ export function effectiveWeight(weight: number, windows: readonly VendorWindow[]
     if (used >= 1) return 0
     pace *= ((1 - used) * lengthMs) / Math.min(resetAtMs - nowMs, lengthMs)
   }
-  return weight * Math.min(Math.max(pace, PACE_MIN), PACE_MAX) ** 2
+  return weight * Math.min(Math.max(pace ** 3, FACTOR_MIN), FACTOR_MAX)
 }

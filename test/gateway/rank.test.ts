@@ -17,9 +17,9 @@ t.test('the effective weight of an account of weight 100', async (t) => {
     ['no windows are known', [], 100],
     ['a fresh window', [window(1, 1)], 100],
     ['used evenly', [window(0.5, 0.5)], 100],
-    ['used up early', [window(0.5, 1)], 25],
-    ['half of it would be lost', [window(1, 0.5)], 400],
-    ['a tenth of the time for half of the quota', [window(0.5, 0.1)], 2500],
+    ['used up early', [window(0.5, 1)], 12.5],
+    ['half of it would be lost', [window(1, 0.5)], 800],
+    ['a tenth of the time for half of the quota', [window(0.5, 0.1)], 12_500],
     ['far behind: a hundredth, so that it is asked now and then', [window(0.01, 1)], 1],
     ['a minute left for nearly all of it: capped', [window(0.9, 1 / 300)], 1_000_000],
     ['full', [window(0, 0.5)], 0],
@@ -28,7 +28,7 @@ t.test('the effective weight of an account of weight 100', async (t) => {
     ['it refills all the time: no quota', [window(0.01, 0.1, null)], 100],
     ['even, and one that refills is used up', [window(0.5, 0.5), window(0, 0.1, null)], 100],
     ['a reset further away than the window is long', [window(1, 3)], 100],
-    ['of two that agree both count', [window(1, 0.5), window(1, 0.5, 168 * HOUR)], 1600],
+    ['of two that agree both count', [window(1, 0.5), window(1, 0.5, 168 * HOUR)], 6400],
     ['one would be lost, and the other is scarce', [window(1, 0.5), window(0.25, 0.5, 168 * HOUR)], 100],
   ]
   for (const [what, windows, expected] of cases) {
