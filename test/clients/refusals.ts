@@ -396,7 +396,7 @@ const UPSTREAM_REFUSES: Refusal[] = [
         scripts: Array(LASTING).fill(upstreamError(403, 'permission_error', 'Your account may not do this.')),
       }),
     }),
-    sentence: /no upstream account is allowed to do this by its vendor \(permission_error\): the operator has to look/,
+    sentence: /no upstream account may do this \(permission_error\): the operator has to look/,
     claude: stops(529),
     sdk: raises('OverloadedError'),
   },
