@@ -343,10 +343,12 @@ function askedFor(codec: Codec, says: Sayable, path: CodecSamples['path'], tools
 
 // ---- generating ----
 
-const words = fc.oneof(
-  fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 }),
-  fc.constantFrom('hello', 'line\nline\r\n\r\ndata: x', '"quoted" \\ and \u2028', '😀 </s>', ' '),
-)
+const words = fc
+  .oneof(
+    fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 }),
+    fc.constantFrom('hello', 'line\nline\r\n\r\ndata: x', '"quoted" \\ and \u2028', '😀 </s>'),
+  )
+  .filter((text) => text.trim() !== '') // some vendors refuse a text without a word
 const name = fc.stringMatching(/^[a-z][a-zA-Z0-9_-]{0,20}$/)
 const json = fc.dictionary(name, fc.oneof(words, fc.integer(), fc.boolean(), fc.constant(null), fc.array(fc.integer())))
 const base64 = fc.uint8Array({ minLength: 1, maxLength: 30 }).map((bytes) => Buffer.from(bytes).toString('base64'))
