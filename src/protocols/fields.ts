@@ -23,7 +23,7 @@ export class Fields {
     }
     this.path = path
     this.#object = value as JsonObject
-    this.#unread = new Set(Object.keys(value))
+    this.#unread = new Set(Object.keys(value).filter((name) => this.has(name)))
   }
 
   /** The request's body. Throws `invalid_request` if it is no JSON object. */

@@ -114,6 +114,20 @@ export function readEvents(text: string): Iterable<PlacedEvent> {
   return usual ? [usual] : readAnyEvents(text)
 }
 
+/** The events of a piece of text with many of them, in order; each is looked for by itself, which is faster in the usual form. */
+export function* eachEvent(text: string): Generator<SseEvent> {
+  if (text.includes('\r')) {
+    yield* readAnyEvents(text)
+    return
+  }
+  for (let start = 0; start < text.length; ) {
+    const blank = text.indexOf('\n\n', start)
+    const end = blank < 0 ? text.length : blank + 2
+    yield* readEvents(text.slice(start, end))
+    start = end
+  }
+}
+
 /** One event in the form that every vendor sends: a line with its name, a line with its data, a blank line. */
 function readUsualEvent(text: string): PlacedEvent | null {
   if (!text.startsWith('event: ') || !text.endsWith('\n\n') || text.includes('\r')) return null

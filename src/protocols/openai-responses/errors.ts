@@ -1,5 +1,6 @@
 import type { GatewayError } from '../../domain/errors.ts'
-import { openaiError } from '../openai/errors.ts'
+import type { JsonObject, NeutralError } from '../neutral.ts'
+import { errorOf, openaiError } from '../openai/errors.ts'
 
 /**
  * The event `error`, and not `response.failed`: SDKs raise the one, and take the other for an answer that ended. Without a sequence number,
@@ -8,4 +9,11 @@ import { openaiError } from '../openai/errors.ts'
 export function renderResponsesStreamError(error: GatewayError): Buffer {
   const { code, message, param } = openaiError(error)
   return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'error', code, message, param })}\n\n`)
+}
+
+/** The error that a response, an error event or an error body holds; null if it holds none. */
+export function errorIn(data: JsonObject | null): NeutralError | null {
+  if (!data) return null
+  if (data.type === 'error' && !data.error) return errorOf(data)
+  return errorOf(data.error)
 }

@@ -194,11 +194,17 @@ function readResponse(answer: ScannedObject, reading: MeterReading): void {
 }
 
 /** Uses of web search, which is billed per use: as reported, else as many as stand in the output. */
-function searchesIn(answer: ScannedObject): number {
-  const reported = answer.value('tool_usage') as { web_search?: { num_requests?: unknown } | null } | null | undefined
+export function searchesOf(toolUsage: unknown, output: unknown): number {
+  const reported = toolUsage as { web_search?: { num_requests?: unknown } | null } | null | undefined
   const count = countOf(reported?.web_search?.num_requests)
   if (count !== null) return count
-  if (!answer.raw('output')?.includes('"web_search_call"')) return 0
-  const output = answer.value('output')
-  return Array.isArray(output) ? output.filter((item) => item?.type === 'web_search_call').length : 0
+  return Array.isArray(output) ? output.filter((item) => item?.type === SEARCH_CALL).length : 0
+}
+
+const SEARCH_CALL = 'web_search_call'
+
+/** The output is long, and only parsed if the word is in it. */
+function searchesIn(answer: ScannedObject): number {
+  const mayHave = answer.bytes('output')?.includes(`"${SEARCH_CALL}"`)
+  return searchesOf(answer.value('tool_usage'), mayHave ? answer.value('output') : null)
 }
