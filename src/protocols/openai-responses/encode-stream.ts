@@ -3,7 +3,8 @@ import type { Asker, StreamEncoder } from '../codec.ts'
 import type { AssistantBlock, NeutralError, NeutralEvent, OpenBlock, Stop } from '../neutral.ts'
 import { openaiErrorOf } from '../openai/errors.ts'
 import type { Asked } from './decode-request.ts'
-import { IN_PROGRESS, isOwnItem, itemOf, newItemId, openItemOf, ResponseWriter, statusOf, textPart } from './items.ts'
+import { failedEventOf } from './errors.ts'
+import { isOwnItem, itemOf, newItemId, openItemOf, ResponseWriter, statusOf, textPart } from './items.ts'
 
 /** The block under way. */
 interface Open {
@@ -68,7 +69,7 @@ export class ResponsesStreamEncoder implements StreamEncoder {
   #start(): void {
     if (this.#started) return
     this.#started = true
-    const response = this.#response.write(IN_PROGRESS, [], null)
+    const response = this.#response.write({ status: 'in_progress' }, [], null)
     this.#write('response.created', `"response":${response}`)
     this.#write('response.in_progress', `"response":${response}`)
   }
@@ -157,10 +158,11 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     this.#write(`response.${status.status}`, `"response":${this.#response.write(status, this.#items, usage)}`)
   }
 
-  /** As `renderResponsesStreamError` does, and why. */
-  #error(error: NeutralError): void {
-    const { code, message, param } = openaiErrorOf(error)
-    this.#write('error', JSON.stringify({ code, message, param }).slice(1, -1))
+  #error(neutral: NeutralError): void {
+    const { code, error } = failedEventOf(openaiErrorOf(neutral))
+    const failed = { status: 'failed', error: { code, message: error.message } } as const
+    const response = this.#response.write(failed, this.#items, null)
+    this.#write('response.failed', `"response":${response},"error":${JSON.stringify(error)}`, 'error')
   }
 
   /** Where the item under way, or the next one, stands in the output. */
@@ -181,8 +183,8 @@ export class ResponsesStreamEncoder implements StreamEncoder {
   }
 
   /** One event; `fields` as JSON without braces. */
-  #write(type: string, fields: string): void {
-    this.#written += `event: ${type}\ndata: {"type":"${type}","sequence_number":${this.#sequence++},${fields}}\n\n`
+  #write(type: string, fields: string, name = type): void {
+    this.#written += `event: ${name}\ndata: {"type":"${type}","sequence_number":${this.#sequence++},${fields}}\n\n`
   }
 }
 

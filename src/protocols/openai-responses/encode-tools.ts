@@ -2,31 +2,23 @@ import { badField } from '../fields.ts'
 import type { HostedTool, JsonObject, NeutralRequest, Tool } from '../neutral.ts'
 import type { ToolNames } from '../tool-names.ts'
 
-/** OpenAI's own names for tools that it runs. */
-const HOSTED: ReadonlySet<string> = new Set([
-  'web_search',
-  'web_search_2025_08_26',
-  'web_search_preview',
-  'web_search_preview_2025_03_11',
-  'file_search',
-  'code_interpreter',
-  'image_generation',
-  'mcp',
-  'tool_search',
-])
+/** Settings of a web search that OpenAI knows. */
+const SEARCH_SETTINGS = ['filters', 'user_location', 'search_context_size', 'external_web_access'] as const
 
-/** What other vendors call such tools, which ours then are with their defaults. */
-const LIKE: [RegExp, (settings: JsonObject) => JsonObject][] = [
-  [
-    /^(?:web_search(?:_\d{8})?|google_?search)$/i,
-    ({ allowed_domains: domains }) => ({
-      type: 'web_search',
-      ...(domains ? { filters: { allowed_domains: domains } } : {}),
-    }),
-  ],
+/** Tools that OpenAI runs, by what it or other vendors call them, and how it wants them. */
+const HOSTED: [RegExp, (name: string, settings: JsonObject) => JsonObject][] = [
+  [/^(?:web_search|google_?search)/i, (_, settings) => webSearch(settings)],
   [/^code_?execution/i, () => ({ type: 'code_interpreter', container: { type: 'auto' } })],
   [/^tool_search_tool/i, () => ({ type: 'tool_search' })],
+  [/^(?:file_search|code_interpreter|image_generation|mcp|tool_search)$/, (type, settings) => ({ type, ...settings })],
 ]
+
+function webSearch(settings: JsonObject): JsonObject {
+  const tool: JsonObject = { type: 'web_search' }
+  for (const name of SEARCH_SETTINGS) if (settings[name]) tool[name] = settings[name]
+  if (settings.allowed_domains) tool.filters = { allowed_domains: settings.allowed_domains }
+  return tool
+}
 
 /** Tools in their order, those of a namespace together where its first one is. Throws `invalid_request`. */
 export function encodeTools(tools: readonly Tool[], names: ToolNames): JsonObject[] {
@@ -66,10 +58,9 @@ function ownTool(tool: Exclude<Tool, HostedTool>, names: ToolNames, isSearched: 
 }
 
 function hostedTool({ name, settings }: HostedTool): JsonObject {
-  if (HOSTED.has(name)) return { type: name, ...settings }
-  const like = LIKE.find(([pattern]) => pattern.test(name))?.[1]
-  if (!like) throw badField('tools', `OpenAI has no tool like '${name}'`)
-  return like(settings)
+  const [, made] = HOSTED.find(([pattern]) => pattern.test(name)) ?? []
+  if (!made) throw badField('tools', `OpenAI has no tool like '${name}'`)
+  return made(name, settings)
 }
 
 /** Undefined: not said. */

@@ -1,19 +1,39 @@
 import type { GatewayError } from '../../domain/errors.ts'
 import type { JsonObject, NeutralError } from '../neutral.ts'
-import { errorOf, openaiError } from '../openai/errors.ts'
+import { errorOf, type OpenaiError, openaiError } from '../openai/errors.ts'
+
+/** Codes of a failed response on which Codex does something of its own: it compacts, waits, or stops. */
+const KNOWN_IN_STREAMS: ReadonlySet<string | null> = new Set([
+  'context_length_exceeded',
+  'rate_limit_exceeded',
+  'insufficient_quota',
+])
 
 /**
- * The event `error`, and not `response.failed`: SDKs raise the one, and take the other for an answer that ended. Without a sequence number,
- * since nobody here counted the upstream's.
+ * The data of an error event. It has the name `error`, which makes SDKs raise its `error`, and the type `response.failed`, which is
+ * all that Codex looks at: SDKs would take a failed response for one that ended, and Codex does not know the other (tried with
+ * openai 7.57.0 and Codex 0.169.0). At `invalid_prompt` Codex shows the message and stops, at `server_error` it asks again.
  */
-export function renderResponsesStreamError(error: GatewayError): Buffer {
-  const { code, message, param } = openaiError(error)
-  return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'error', code, message, param })}\n\n`)
+export function failedEventOf(error: OpenaiError): { code: string; error: OpenaiError } {
+  const code = error.type === 'server_error' ? 'server_error' : 'invalid_prompt'
+  return { code: KNOWN_IN_STREAMS.has(error.code) ? (error.code as string) : code, error }
+}
+
+/** Without a sequence number, since nobody here counted the upstream's. */
+export function renderResponsesStreamError(gatewayError: GatewayError, callId: string): Buffer {
+  const { code, error } = failedEventOf(openaiError(gatewayError))
+  const response = {
+    id: callId,
+    object: 'response',
+    status: 'failed',
+    error: { code, message: error.message },
+    output: [],
+    usage: null,
+  }
+  return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'response.failed', response, error })}\n\n`)
 }
 
 /** The error that a response, an error event or an error body holds; null if it holds none. */
 export function errorIn(data: JsonObject | null): NeutralError | null {
-  if (!data) return null
-  if (data.type === 'error' && !data.error) return errorOf(data)
-  return errorOf(data.error)
+  return data && errorOf(data.error ?? (data.type === 'error' ? data : null))
 }

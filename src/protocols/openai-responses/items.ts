@@ -112,38 +112,36 @@ function linkTo({ mediaType, source }: MediaBlock): string {
 }
 
 export type ResponseStatus =
-  | { status: 'in_progress' | 'completed'; reason: null }
-  | { status: 'incomplete'; reason: 'max_output_tokens' | 'content_filter' }
-
-export const IN_PROGRESS: ResponseStatus = { status: 'in_progress', reason: null }
+  | { status: 'in_progress' | 'completed' }
+  | { status: 'incomplete'; incomplete_details: { reason: 'max_output_tokens' | 'content_filter' } }
+  | { status: 'failed'; error: { code: string; message: string } }
 
 /** The status that an answer ends in. */
 export function statusOf({ reason }: Stop): ResponseStatus {
-  if (reason === 'max_tokens' || reason === 'context_full') return { status: 'incomplete', reason: 'max_output_tokens' }
-  return reason === 'refusal'
-    ? { status: 'incomplete', reason: 'content_filter' }
-    : { status: 'completed', reason: null }
+  const incomplete = (why: 'max_output_tokens' | 'content_filter') =>
+    ({ status: 'incomplete', incomplete_details: { reason: why } }) as const
+  if (reason === 'max_tokens' || reason === 'context_full') return incomplete('max_output_tokens')
+  return reason === 'refusal' ? incomplete('content_filter') : { status: 'completed' }
 }
 
 /** Writes the response around its items. */
 export class ResponseWriter {
-  readonly #id: string
-  readonly #settings: string
   readonly #head: string
+  readonly #settings: string
 
   constructor(asker: Asker) {
     const { echo } = asker.asked as Asked
     const createdAt = Math.floor(asker.nowMs / 1000)
-    this.#id = asker.newId('resp_')
-    this.#head = `{"id":"${this.#id}","object":"response","created_at":${createdAt},"model":${JSON.stringify(asker.model)}`
+    const head = { id: asker.newId('resp_'), object: 'response', created_at: createdAt, model: asker.model }
+    this.#head = JSON.stringify(head).slice(0, -1)
     this.#settings = JSON.stringify({ ...DEFAULTS, ...echo }).slice(1)
   }
 
   /** `items` as JSON texts. */
-  write({ status, reason }: ResponseStatus, items: readonly string[], usage: Usage | null): string {
-    const incomplete = reason === null ? 'null' : `{"reason":"${reason}"}`
+  write(status: ResponseStatus, items: readonly string[], usage: Usage | null): string {
+    const state = JSON.stringify({ error: null, incomplete_details: null, ...status }).slice(1, -1)
     const used = usage ? `${JSON.stringify(usageOf(usage))}${toolUsage(usage)}` : 'null'
-    return `${this.#head},"status":"${status}","error":null,"incomplete_details":${incomplete},"output":[${items.join(',')}],"usage":${used},${this.#settings}`
+    return `${this.#head},${state},"output":[${items.join(',')}],"usage":${used},${this.#settings}`
   }
 }
 

@@ -63,14 +63,28 @@ t.test('a status that the operator wants is the status', async (t) => {
   t.equal(renderOpenaiError(new GatewayError('overloaded', 'x', { status: 418 }), 'c').status, 418)
 })
 
-t.test('inside a stream an error is the event that SDKs raise', async (t) => {
-  const [name, data, ...rest] = renderResponsesStreamError(new GatewayError('overloaded', 'why')).toString().split('\n')
-  t.equal(name, 'event: error')
-  t.same(JSON.parse((data as string).slice('data: '.length)), {
-    type: 'error',
-    code: 'server_is_overloaded',
-    message: 'why',
-    param: null,
+t.test('inside a stream an error is an event that both SDKs and Codex take for one', async (t) => {
+  const told = (error: GatewayError) => {
+    const [name, data, ...rest] = renderResponsesStreamError(error, 'call_1').toString().split('\n')
+    t.same([name, rest], ['event: error', ['', '']])
+    return JSON.parse((data as string).slice('data: '.length))
+  }
+  t.same(told(new GatewayError('overloaded', 'why')), {
+    type: 'response.failed',
+    response: {
+      id: 'call_1',
+      object: 'response',
+      status: 'failed',
+      error: { code: 'server_error', message: 'why' },
+      output: [],
+      usage: null,
+    },
+    error: { message: 'why', type: 'server_error', param: null, code: 'server_is_overloaded' },
   })
-  t.same(rest, ['', ''])
+  const code = (error: ErrorCode) => told(new GatewayError(error, 'x')).response.error.code
+  t.same(
+    (['timed_out', 'limited', 'insufficient_funds', 'forbidden', 'invalid_request'] as const).map(code),
+    ['server_error', 'rate_limit_exceeded', 'insufficient_quota', 'invalid_prompt', 'invalid_prompt'],
+    'by which Codex asks again, waits, or stops',
+  )
 })
