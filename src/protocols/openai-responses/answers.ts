@@ -1,5 +1,6 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
 import type { Asker } from '../codec.ts'
+import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type {
   AssistantBlock,
   JsonObject,
@@ -9,23 +10,18 @@ import type {
   Stop,
   ToolCallBlock,
 } from '../neutral.ts'
+import { errorOf } from '../openai/foreign-errors.ts'
 import type { ToolNames } from '../tool-names.ts'
 import { reasoningBlock } from './decode-input.ts'
-import { errorIn } from './errors.ts'
 import { itemOf, newItemId, ResponseWriter, statusOf } from './items.ts'
 import { type ReportedUsage, readUsage, searchesOf } from './usage.ts'
 
 export function decodeResponsesAnswer(body: Buffer, names: ToolNames): NeutralAnswer | NeutralError {
-  const response = objectIn(body.toString('utf8'))
-  if (!response || !Array.isArray(response.output)) {
-    return (
-      errorIn(response) ?? { kind: 'internal', message: 'the upstream answered with something that is no response' }
-    )
+  const response = objectOf(body.toString('utf8'))
+  if (!response || !Array.isArray(response.output) || response.error || response.status === 'failed') {
+    return errorOf(response)
   }
-  if (response.error || response.status === 'failed') {
-    return errorIn(response) ?? { kind: 'internal', message: 'the upstream failed without a word' }
-  }
-  const items = response.output.filter(isObject)
+  const items = listOf(response.output)
   const content = items.flatMap((item) => blocksOf(item, names))
   return {
     id: textOf(response.id),
@@ -99,10 +95,10 @@ export function isRefusal(item: JsonObject): boolean {
 
 /** Why a response ended; that there was a call counts more than what the vendor says. */
 export function stopOf(response: JsonObject, { called, refused }: { called: boolean; refused: boolean }): Stop {
-  const details = isObject(response.incomplete_details) ? response.incomplete_details : {}
+  const details = asObject(response.incomplete_details)
   const reason = (): Stop['reason'] => {
-    if (details.reason === 'max_output_tokens') return 'max_tokens'
-    if (details.reason === 'content_filter') return 'refusal'
+    if (details?.reason === 'max_output_tokens') return 'max_tokens'
+    if (details?.reason === 'content_filter') return 'refusal'
     if (called) return 'tool_use'
     return refused ? 'refusal' : 'end'
   }
@@ -116,26 +112,7 @@ export function usageIn(response: JsonObject): Usage {
   return usage
 }
 
-export function isObject(value: unknown): value is JsonObject {
-  return value !== null && typeof value === 'object' && !Array.isArray(value)
-}
-
 /** The objects of a list. */
 export function listOf(value: unknown): JsonObject[] {
-  return Array.isArray(value) ? value.filter(isObject) : []
-}
-
-/** Empty if it is no text. */
-export function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : ''
-}
-
-/** Null if it is not a JSON object. */
-export function objectIn(text: string): JsonObject | null {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) ? value : null
-  } catch {
-    return null
-  }
+  return Array.isArray(value) ? value.map(asObject).filter((item) => item !== null) : []
 }

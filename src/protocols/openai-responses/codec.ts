@@ -1,5 +1,5 @@
 import type { Codec } from '../codec.ts'
-import { decodeOpenaiError, encodeOpenaiError } from '../openai/errors.ts'
+import { decodeOpenaiError, encodeOpenaiError } from '../openai/foreign-errors.ts'
 import { decodeResponsesAnswer, encodeResponsesAnswer } from './answers.ts'
 import { decodeResponsesRequest } from './decode-request.ts'
 import { ResponsesStreamDecoder } from './decode-stream.ts'
@@ -13,6 +13,6 @@ export const responsesCodec: Codec = {
   encodeAnswer: encodeResponsesAnswer,
   decodeStream: (names) => new ResponsesStreamDecoder(names),
   encodeStream: (asker) => new ResponsesStreamEncoder(asker),
-  decodeError: decodeOpenaiError,
-  encodeError: encodeOpenaiError,
+  decodeError: (_status, body) => decodeOpenaiError(body),
+  encodeError: (_status, error, callId) => encodeOpenaiError(error, callId),
 }

@@ -1,21 +1,11 @@
 import type { StreamDecoder } from '../codec.ts'
 import { unwrappedSignature } from '../foreign-signature.ts'
+import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type { AssistantBlock, JsonObject, NeutralError, NeutralEvent, OpenBlock, Signature } from '../neutral.ts'
+import { errorOf } from '../openai/foreign-errors.ts'
 import { eachEvent } from '../sse.ts'
 import type { ToolNames } from '../tool-names.ts'
-import {
-  blocksOf,
-  callHead,
-  isObject,
-  isRefusal,
-  listOf,
-  objectIn,
-  stopOf,
-  textOf,
-  thoughtsIn,
-  usageIn,
-} from './answers.ts'
-import { errorIn } from './errors.ts'
+import { blocksOf, callHead, isRefusal, listOf, stopOf, thoughtsIn, usageIn } from './answers.ts'
 
 /** Parts of an answer that may be under way at a time. Real ones have one or two. */
 const PARTS_MAX = 1000
@@ -74,7 +64,7 @@ export class ResponsesStreamDecoder implements StreamDecoder {
     for (const { name, data } of eachEvent(events.toString('utf8'))) {
       if (this.#over) break
       if (SAYING_NOTHING.has(name)) continue
-      const fields = objectIn(data)
+      const fields = objectOf(data)
       if (fields) this.#readEvent(name === 'message' ? textOf(fields.type) : name, fields)
       else if (name === 'error') this.#fail({ kind: 'internal', message: data || 'an error without words' })
     }
@@ -116,20 +106,20 @@ export class ResponsesStreamDecoder implements StreamDecoder {
         this.#start(data.response)
         break
       case 'response.output_item.added':
-        if (isObject(data.item)) this.#addItem(keyOf(data), data.item)
+        this.#addItem(keyOf(data), asObject(data.item) ?? {})
         break
       case 'response.output_item.done':
-        if (isObject(data.item)) this.#endItem(keyOf(data), data.item)
+        this.#endItem(keyOf(data), asObject(data.item) ?? {})
         break
       case 'response.completed':
       case 'response.incomplete':
-        this.#finish(isObject(data.response) ? data.response : {})
+        this.#finish(asObject(data.response) ?? {})
         break
       case 'response.failed':
-        this.#fail(errorIn(isObject(data.response) ? data.response : null))
+        this.#fail(errorOf(asObject(data.response)))
         break
       case 'error':
-        this.#fail(errorIn({ ...data, type }))
+        this.#fail(errorOf(data))
         break
       default: // of tools that the vendor runs, and whatever is invented next
     }
@@ -138,8 +128,8 @@ export class ResponsesStreamDecoder implements StreamDecoder {
   #start(response: unknown): void {
     if (this.#started) return
     this.#started = true
-    const { id, model } = isObject(response) ? response : ({} as JsonObject)
-    this.#read.push({ type: 'start', id: textOf(id), model: textOf(model), usage: null })
+    const named = asObject(response)
+    this.#read.push({ type: 'start', id: textOf(named?.id), model: textOf(named?.model), usage: null })
   }
 
   // ---- parts ----
@@ -300,19 +290,16 @@ export class ResponsesStreamDecoder implements StreamDecoder {
     return [index, item.id ?? null, null].some((key) => this.#items.has(key))
   }
 
-  #fail(error: NeutralError | null): void {
+  #fail(error: NeutralError): void {
     if (this.#over) return
     this.#over = true
-    this.#read.push({
-      type: 'error',
-      error: error ?? { kind: 'internal', message: 'the upstream failed without a word' },
-    })
+    this.#read.push({ type: 'error', error })
   }
 }
 
 /** What names the item that an event is about. */
 function keyOf(data: JsonObject): unknown {
-  return data.output_index ?? data.item_id ?? (isObject(data.item) ? data.item.id : null)
+  return data.output_index ?? data.item_id ?? asObject(data.item)?.id ?? null
 }
 
 function openBlock(kind: Part['kind']): OpenBlock | null {

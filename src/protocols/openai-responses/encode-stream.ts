@@ -1,7 +1,7 @@
 import type { Usage } from '../../domain/usage.ts'
 import type { Asker, StreamEncoder } from '../codec.ts'
 import type { AssistantBlock, NeutralError, NeutralEvent, OpenBlock, Stop } from '../neutral.ts'
-import { openaiErrorOf } from '../openai/errors.ts'
+import { foreignError } from '../openai/foreign-errors.ts'
 import type { Asked } from './decode-request.ts'
 import { failedEventOf } from './errors.ts'
 import { isOwnItem, itemOf, newItemId, openItemOf, ResponseWriter, statusOf, textPart } from './items.ts'
@@ -159,7 +159,7 @@ export class ResponsesStreamEncoder implements StreamEncoder {
   }
 
   #error(neutral: NeutralError): void {
-    const { code, error } = failedEventOf(openaiErrorOf(neutral))
+    const { code, error } = failedEventOf(foreignError(neutral))
     const failed = { status: 'failed', error: { code, message: error.message } } as const
     const response = this.#response.write(failed, this.#items, null)
     this.#write('response.failed', `"response":${response},"error":${JSON.stringify(error)}`, 'error')

@@ -10,7 +10,7 @@ const HOSTED: [RegExp, (name: string, settings: JsonObject) => JsonObject][] = [
   [/^(?:web_search|google_?search)/i, (_, settings) => webSearch(settings)],
   [/^code_?execution/i, () => ({ type: 'code_interpreter', container: { type: 'auto' } })],
   [/^tool_search_tool/i, () => ({ type: 'tool_search' })],
-  [/^(?:file_search|code_interpreter|image_generation|mcp|tool_search)$/, (type, settings) => ({ type, ...settings })],
+  [/^(?:file_search|code_interpreter|image_generation|mcp|tool_search)$/, (type, settings) => ({ ...settings, type })],
 ]
 
 function webSearch(settings: JsonObject): JsonObject {

@@ -1,6 +1,5 @@
 import type { GatewayError } from '../../domain/errors.ts'
-import type { JsonObject, NeutralError } from '../neutral.ts'
-import { errorOf, type OpenaiError, openaiError } from '../openai/errors.ts'
+import { type OpenaiError, openaiError } from '../openai/errors.ts'
 
 /** Codes of a failed response on which Codex does something of its own: it compacts, waits, or stops. */
 const KNOWN_IN_STREAMS: ReadonlySet<string | null> = new Set([
@@ -31,9 +30,4 @@ export function renderResponsesStreamError(gatewayError: GatewayError, callId: s
     usage: null,
   }
   return Buffer.from(`event: error\ndata: ${JSON.stringify({ type: 'response.failed', response, error })}\n\n`)
-}
-
-/** The error that a response, an error event or an error body holds; null if it holds none. */
-export function errorIn(data: JsonObject | null): NeutralError | null {
-  return data && errorOf(data.error ?? (data.type === 'error' ? data : null))
 }

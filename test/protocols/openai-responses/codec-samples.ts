@@ -59,6 +59,7 @@ export const responsesSamples: CodecSamples = {
     namespaces: true,
     customTools: true,
     deferred: false, // without a tool that searches for them
+    schemaStrict: true,
     strict: false, // that a schema is not strict is not kept apart from that nobody said so
     systemLater: true,
     systemMany: true,
