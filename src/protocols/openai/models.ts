@@ -1,9 +1,14 @@
 import type { ServedModel } from '../protocol.ts'
 
-/** OpenAI's model list, which has no pages; Codex, which tells its version, gets its catalogue instead. */
+/**
+ * OpenAI's model list, which has no pages. Codex, which tells its version, gets its catalogue instead: what stands in no vendor's is left
+ * out, and Codex does with what it knows of a model, or with a fallback.
+ */
 export function renderOpenaiModels(models: ServedModel[], query: string): Buffer {
   const isCodex = new URLSearchParams(query).has('client_version')
-  const list = isCodex ? { models: models.map(catalogueEntry) } : { object: 'list', data: models.map(modelObject) }
+  const list = isCodex
+    ? { models: models.flatMap(({ catalogueEntry }) => catalogueEntry ?? []) }
+    : { object: 'list', data: models.map(modelObject) }
   return Buffer.from(JSON.stringify(list))
 }
 
@@ -19,8 +24,4 @@ function modelObject({ id, createdAt }: ServedModel) {
     created: Number.isFinite(created) ? Math.floor(created / 1000) : 0,
     owned_by: 'subgate',
   }
-}
-
-function catalogueEntry({ id, displayName }: ServedModel, priority: number) {
-  return { slug: id, display_name: displayName ?? id, visibility: 'list', supported_in_api: true, priority }
 }

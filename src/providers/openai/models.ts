@@ -14,10 +14,11 @@ interface CatalogueEntry {
 export function openaiModels(body: Buffer): ServedModel[] {
   const { data, models } = JSON.parse(body.toString('utf8')) as { data?: ListedModel[]; models?: CatalogueEntry[] }
   if (!models) return (data as ListedModel[]).map(listed)
-  return models.map(({ slug, display_name: name }) => ({
-    id: String(slug),
-    displayName: typeof name === 'string' ? name : null,
+  return models.map((entry) => ({
+    id: String(entry.slug),
+    displayName: typeof entry.display_name === 'string' ? entry.display_name : null,
     createdAt: null,
+    catalogueEntry: entry,
   }))
 }
 

@@ -84,8 +84,8 @@ t.test('its models are asked for in a version of Codex', async (t) => {
   t.equal(built('models', null, { query: '?client_version=1.0' }).path, '/models?client_version=1.0')
   const catalogue = { models: [{ slug: 'gpt-6.1-sol', display_name: 'GPT-6.1 Sol' }, { slug: 'gpt-5.5' }] }
   t.same(openai.readModels(Buffer.from(JSON.stringify(catalogue))), [
-    { id: 'gpt-6.1-sol', displayName: 'GPT-6.1 Sol', createdAt: null },
-    { id: 'gpt-5.5', displayName: null, createdAt: null },
+    { id: 'gpt-6.1-sol', displayName: 'GPT-6.1 Sol', createdAt: null, catalogueEntry: catalogue.models[0] },
+    { id: 'gpt-5.5', displayName: null, createdAt: null, catalogueEntry: catalogue.models[1] },
   ])
 })
 
