@@ -1,7 +1,7 @@
 import type { ProviderName } from './account.ts'
 import type { Usage } from './usage.ts'
 
-export const PROTOCOLS = ['anthropic-messages'] as const
+export const PROTOCOLS = ['anthropic-messages', 'openai-responses'] as const
 export type ProtocolName = (typeof PROTOCOLS)[number]
 
 /**
@@ -43,7 +43,17 @@ export interface Attempt {
 }
 
 /** What named the conversation of a call: a signal of its client's, or what it began with. */
-export type SessionSource = 'x-claude-code-session-id' | 'x-session-affinity' | 'metadata.user_id' | 'first words'
+export type SessionSource =
+  | 'x-claude-code-session-id'
+  | 'x-session-affinity'
+  | 'metadata.user_id'
+  | 'session-id'
+  | 'thread-id'
+  | 'session_id'
+  | 'conversation_id'
+  | 'prompt_cache_key'
+  | 'conversation'
+  | 'first words'
 
 /** How a call came to the first account that it asked. */
 export interface Choice {
