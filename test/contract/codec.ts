@@ -58,7 +58,9 @@ export interface Sayable {
   >)[]
   efforts: (typeof EFFORTS)[number][]
   budget: boolean
+  /** Of a schema for the answer: its name, and whether it is strict. */
   schemaName: boolean
+  schemaStrict: boolean
   plainJson: boolean
   caching: NeutralRequest['caching']
   stops: Stop['reason'][]
@@ -351,7 +353,7 @@ const words = fc
   .filter((text) => text.trim() !== '') // some vendors refuse a text without a word
 const name = fc.stringMatching(/^[a-z][a-zA-Z0-9_-]{0,20}$/)
 const json = fc.dictionary(name, fc.oneof(words, fc.integer(), fc.boolean(), fc.constant(null), fc.array(fc.integer())))
-const base64 = fc.uint8Array({ minLength: 1, maxLength: 30 }).map((bytes) => Buffer.from(bytes).toString('base64'))
+const base64 = words.map((text) => Buffer.from(text).toString('base64')) // text, as some formats write plain text unpacked
 
 function text(): fc.Arbitrary<TextBlock> {
   return words.map((text) => ({ kind: 'text', text }))
@@ -522,7 +524,7 @@ function requestOf(says: Sayable): fc.Arbitrary<NeutralRequest> {
               kind: fc.constant('json_schema' as const),
               name: says.schemaName ? name : fc.constant(null),
               schema: fc.constant({ type: 'object', properties: { a: { type: 'string' } } }),
-              strict: says.strict ? fc.option(fc.boolean()) : fc.constant(null),
+              strict: says.schemaStrict ? fc.option(fc.boolean()) : fc.constant(null),
             }),
             ...(says.plainJson ? [fc.constant({ kind: 'json' as const })] : []),
           ),

@@ -1,5 +1,6 @@
 import { ERROR_STATUS, type ErrorCode, type GatewayError } from '../../domain/errors.ts'
 import type { LimitWindow } from '../../domain/limit.ts'
+import type { ErrorKind, NeutralError } from '../neutral.ts'
 import type { RenderedError } from '../protocol.ts'
 import { renderLimitReached } from './limits.ts'
 
@@ -60,4 +61,43 @@ function bodyOf(error: GatewayError, callId: string): string {
     error: { type: capOf(error) ? 'billing_error' : FORMS[error.code].type, message: error.message },
     request_id: callId,
   })
+}
+
+// ---- what another vendor says of a call that was translated for it ----
+
+/** Claude Code makes its conversation shorter when it reads this. */
+const TOO_LONG = 'prompt is too long'
+
+const FOREIGN_CODES: Record<ErrorKind, ErrorCode> = {
+  bad_request: 'invalid_request',
+  too_long: 'invalid_request',
+  forbidden: 'forbidden',
+  not_found: 'not_found',
+  too_large: 'too_large',
+  rate_limit: 'limited',
+  funds: 'insufficient_funds',
+  overloaded: 'overloaded',
+  internal: 'internal',
+}
+
+export function encodeMessagesError(status: number, error: NeutralError, callId: string): RenderedError {
+  const form = FORMS[FOREIGN_CODES[error.kind]]
+  const isRefusal = error.kind === 'bad_request' || error.kind === 'too_long'
+  return {
+    status: isRefusal ? 400 : (form.status ?? status),
+    headers: { 'request-id': callId },
+    body: Buffer.from(foreignBody(error, callId)),
+  }
+}
+
+/** The error event, as the last of a stream. */
+export function renderErrorEvent(error: NeutralError): string {
+  return `event: error\ndata: ${foreignBody(error)}\n\n`
+}
+
+function foreignBody({ kind, message }: NeutralError, callId?: string): string {
+  const { type } = FORMS[FOREIGN_CODES[kind]]
+  const isTold = kind !== 'too_long' || message.toLowerCase().includes(TOO_LONG)
+  const error = { type, message: isTold ? message : `${TOO_LONG}: ${message}` }
+  return JSON.stringify({ type: 'error', error, ...(callId !== undefined && { request_id: callId }) })
 }

@@ -7,6 +7,11 @@ const ROUTING_KEYS: ReadonlySet<string> = new Set(['model', 'stream', 'max_token
 /** Claude Code's first system block: it changes with every release and so tells nothing about the conversation. */
 const ATTRIBUTION = 'x-anthropic-billing-header:'
 
+/** True for the system text that Claude Code puts first for Anthropic's accounting. Nobody else should see it. */
+export function isAttribution(text: string): boolean {
+  return text.startsWith(ATTRIBUTION)
+}
+
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
@@ -45,7 +50,7 @@ function firstWords(keys: ScannedObject): Conversation | null {
   if (!Array.isArray(messages)) return null
   const first = messages.find((message) => message?.role === 'user')
   if (!first) return null
-  const system = textsOf(keys.value('system')).filter((text) => !text.startsWith(ATTRIBUTION))
+  const system = textsOf(keys.value('system')).filter((text) => !isAttribution(text))
   return byFirstWords(system, textsOf(first.content))
 }
 

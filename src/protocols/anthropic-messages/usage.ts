@@ -5,7 +5,7 @@ import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
 
 /** What Anthropic reports: totals so far, each of which a later report may replace. */
-interface ReportedUsage {
+export interface ReportedUsage {
   input_tokens?: unknown
   cache_creation_input_tokens?: unknown
   cache_read_input_tokens?: unknown
@@ -168,7 +168,7 @@ function readBody(answer: ScannedObject, reading: MeterReading): void {
 }
 
 /** A later number replaces the earlier one; nothing is added. What is no count says nothing. */
-function mergeUsage(usage: Usage, reported: ReportedUsage | null | undefined): void {
+export function mergeUsage(usage: Usage, reported: ReportedUsage | null | undefined): void {
   if (!reported) return
   usage.inputTokens = countOf(reported.input_tokens) ?? usage.inputTokens
   usage.cacheReadTokens = countOf(reported.cache_read_input_tokens) ?? usage.cacheReadTokens
