@@ -1,7 +1,7 @@
 import type { ProviderName } from './account.ts'
 import type { Usage } from './usage.ts'
 
-export const PROTOCOLS = ['anthropic-messages', 'openai-responses'] as const
+export const PROTOCOLS = ['anthropic-messages', 'openai-responses', 'openai-chat'] as const
 export type ProtocolName = (typeof PROTOCOLS)[number]
 
 /**

@@ -36,6 +36,7 @@ export function decodeMessagesRequest(body: Buffer): DecodedRequest {
   }
   const { turns, effort } = turnsOf(fields, dropped)
   const output = fields.object('output_config')
+  const effortOfAll = effortOf(output)
   const { toolChoice, parallelToolCalls } = toolChoiceOf(fields.object('tool_choice'))
   const request: NeutralRequest = {
     model: fields.requiredText('model'),
@@ -51,7 +52,7 @@ export function decodeMessagesRequest(body: Buffer): DecodedRequest {
     topK: fields.number('top_k'),
     seed: null,
     stopSequences: (fields.list('stop_sequences') ?? []).map(String),
-    reasoning: reasoningOf(fields.object('thinking'), effort ?? effortOf(output)),
+    reasoning: reasoningOf(fields.object('thinking'), effort ?? effortOfAll),
     outputFormat: formatOf(output),
     verbosity: null,
     cacheKey: null,

@@ -3,7 +3,7 @@ import { unwrappedSignature } from '../foreign-signature.ts'
 import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type { AssistantBlock, JsonObject, NeutralError, NeutralEvent, OpenBlock, Signature } from '../neutral.ts'
 import { errorOf } from '../openai/foreign-errors.ts'
-import { eachEvent } from '../sse.ts'
+import { readEvents } from '../sse.ts'
 import type { ToolNames } from '../tool-names.ts'
 import { blocksOf, callHead, isRefusal, listOf, stopOf, thoughtsIn, usageIn } from './answers.ts'
 
@@ -61,7 +61,7 @@ export class ResponsesStreamDecoder implements StreamDecoder {
 
   push(events: Buffer): NeutralEvent[] {
     this.#read = []
-    for (const { name, data } of eachEvent(events.toString('utf8'))) {
+    for (const { name, data } of readEvents(events.toString('utf8'))) {
       if (this.#over) break
       if (SAYING_NOTHING.has(name)) continue
       const fields = objectOf(data)

@@ -21,9 +21,6 @@ import { wireName } from './encode-tools.ts'
 /** Longer ids of calls are refused. */
 const CALL_ID_CHARACTERS_MAX = 64
 
-/** What stands before the words of a tool that failed: there is no other place to say so. */
-const FAILED = '[the tool failed] '
-
 /** The conversation as items. Throws `invalid_request` for what no item can say. */
 export function encodeInput(
   request: NeutralRequest,
@@ -121,10 +118,11 @@ class InputWriter {
   }
 }
 
+/** What a tool that failed has to say: there is no other place to say that it did. */
 function failed(content: ToolResultBlock['content']): ToolResultBlock['content'] {
   const [first, ...rest] = content
-  if (first?.kind === 'text') return [{ kind: 'text', text: FAILED + first.text }, ...rest]
-  return [{ kind: 'text', text: FAILED.trim() }, ...content]
+  if (first?.kind === 'text') return [{ kind: 'text', text: `Error: ${first.text}` }, ...rest]
+  return [{ kind: 'text', text: 'Error:' }, ...content]
 }
 
 /** A text where a text is all there is. */

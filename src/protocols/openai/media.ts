@@ -54,7 +54,7 @@ export function fileOf(fields: Fields): MediaBlock {
 /** A file that the vendor keeps lives on one account. Throws `invalid_request` if it is such. */
 export function refuseStored(fields: Fields): void {
   if (fields.text('file_id') !== null) {
-    throw badField(fields.where('file_id'), 'a stored file cannot be sent to a vendor that does not keep it')
+    throw badField(fields.where('file_id'), 'names a file that lives on one account, and this call goes elsewhere')
   }
 }
 
@@ -79,7 +79,9 @@ function mediaOf(url: string, where: string): MediaBlock {
 
 /** As a URL; OpenAI takes no other form. */
 export function urlOf({ source, mediaType }: MediaBlock): string {
-  return source.kind === 'url' ? source.url : `data:${mediaType ?? 'application/octet-stream'};base64,${source.data}`
+  if (source.kind === 'url') return source.url
+  const type = mediaType === 'image/jpg' ? 'image/jpeg' : mediaType
+  return `data:${type ?? 'application/octet-stream'};base64,${source.data}`
 }
 
 /** True for what goes as an image; what has a name, or another type, is a file. */

@@ -27,7 +27,7 @@ export const openai: Provider = {
     'dall-e-*',
     'sora-*',
   ],
-  speaks: () => ['openai-responses'],
+  speaks: (account) => (isCodexBackend(account) ? ['openai-responses'] : ['openai-responses', 'openai-chat']),
   alwaysStreams: isCodexBackend,
   request: openaiRequest,
   readFault: openaiFault,

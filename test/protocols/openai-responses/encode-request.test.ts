@@ -103,7 +103,7 @@ t.test('what Claude Code asks of one of OpenAI’s models', async (t) => {
     { type: 'reasoning', summary: [{ type: 'summary_text', text: 'Ah' }], encrypted_content: 'gAAA' },
     { type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'I look.' }] },
     { type: 'function_call', call_id: 'toolu_1', name: 'Bash', arguments: '{}' },
-    { type: 'function_call_output', call_id: 'toolu_1', output: '[the tool failed] denied' },
+    { type: 'function_call_output', call_id: 'toolu_1', output: 'Error: denied' },
     {
       type: 'message',
       role: 'user',

@@ -96,11 +96,14 @@ t.test('where the backend always streams, and where a request decides', async (t
 
 t.test('a format that it does not speak is not made up', async (t) => {
   try {
-    built('compact', {}, { protocol: 'anthropic-messages' })
+    built('compact', {}, { protocol: 'openai-chat' })
     t.fail('it was made')
   } catch (error) {
     t.ok(isGatewayError(error, 'not_supported'))
   }
+  t.equal(built('messages', {}, { protocol: 'openai-chat' }).path, '/chat/completions')
+  t.same(openai.speaks({ baseUrl: BACKEND } as Account), ['openai-responses'])
+  t.same(openai.speaks({ baseUrl: 'https://api.openai.com/v1' } as Account), ['openai-responses', 'openai-chat'])
 })
 
 t.test('what belongs to the client, or to another account, stays here', async (t) => {
