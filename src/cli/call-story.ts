@@ -1,4 +1,5 @@
-import type { Attempt, Choice } from '../domain/call.ts'
+import type { Attempt, Choice, LostUsage, SeenLimit } from '../domain/call.ts'
+import { formatAmount, limitName } from '../domain/limit.ts'
 import { formatMultiplier, formatUsd } from '../domain/money.ts'
 import type { PriceRow } from '../domain/price.ts'
 import { USAGE_KINDS } from '../domain/usage.ts'
@@ -12,6 +13,7 @@ import type { Output } from './output.ts'
 /** All that is known of one call, for people. `price` is the row in force at its admission, as the price list has it now. */
 export function callStory(out: Output, call: StoredCall, name: Names, price: PriceRow | null): string {
   const parts: [title: string, text: string | null][] = [
+    ['Limits', call.seenLimits && limitsText(out, call.seenLimits, name)],
     ['Choice', call.choice && choiceText(out, call, call.choice, name)],
     ['Attempts', attemptsText(out, call.attempts, name)],
     ['Usage', usageText(out, call)],
@@ -37,15 +39,34 @@ function factsText(out: Output, call: StoredCall, name: Names): string {
     ],
     ['ended', `${out.time(call.endedAtMs)}, after ${formatDuration(call.durationMs)}`],
     ['first content', call.firstTokenMs === null ? 'none came' : `after ${formatDuration(call.firstTokenMs)}`],
-    ['asked for', `${printable(call.requestedModel)} by ${call.protocol}${call.stream ? ', as a stream' : ''}`],
-    ['sent as', `${printable(call.upstreamModel)} to ${name.account(call.accountId)} (${call.provider})`],
-    ['answered as', call.reportedModel && printable(call.reportedModel)],
+    ['model', modelText(call)],
+    ['asked by', `${call.protocol}${call.stream ? ', as a stream' : ''}`],
+    ['account', `${name.account(call.accountId)} (${call.provider})`],
     [
       'outcome',
       `${call.outcome}${call.error ? ` (${printable(call.error)})` : ''}, HTTP ${call.status || 'none'}${call.stopReason ? `, stop reason ${printable(call.stopReason)}` : ''}`,
     ],
     ['upstream request', call.upstreamRequestId && printable(call.upstreamRequestId)],
   ])
+}
+
+function limitsText(out: Output, limits: SeenLimit[], name: Names): string {
+  const table = out.table(limits, [
+    { title: 'of', value: ({ subject, subjectId }) => `${subject} ${name[subject](subjectId)}`, shrinks: true },
+    { title: 'limit', value: ({ limit }) => limitName(limit) },
+    {
+      title: 'used',
+      align: 'right',
+      value: ({ limit, used }) => `${formatAmount(limit.metric, used)} of ${formatAmount(limit.metric, limit.max)}`,
+    },
+  ])
+  return `${table}\nAt its admission, with what it and other running calls might use.`
+}
+
+/** One name if all agree, else the three of them; an answer that names none is no other. */
+function modelText({ requestedModel, upstreamModel, reportedModel }: StoredCall): string {
+  const names = [requestedModel, upstreamModel, reportedModel ?? upstreamModel].map(printable)
+  return new Set(names).size === 1 ? (names[0] as string) : `${names.join(' → ')} (asked → sent → answered)`
 }
 
 /** Every account of the group, and why it was or was not taken. */
@@ -90,8 +111,16 @@ function attemptsText(out: Output, attempts: Attempt[], name: Names): string {
       value: (attempt) => (attempt.status === null ? 'none' : String(attempt.status)),
     },
     { title: 'fault', value: (attempt) => attempt.fault ?? 'none, it answered' },
+    ...(attempts.some(({ lost }) => lost)
+      ? [{ title: 'lost', value: ({ lost }: Attempt) => lost && lostText(lost) }]
+      : []),
     { title: 'said', value: (attempt) => attempt.message, shrinks: true },
   ])
+}
+
+function lostText({ usage, costNanoUsd }: LostUsage): string {
+  const tokens = USAGE_KINDS.flatMap((kind) => (usage[kind] ? [`${formatCount(usage[kind])} ${KIND_NAMES[kind]}`] : []))
+  return `${tokens.join(', ')} (${formatUsd(costNanoUsd)})`
 }
 
 const KIND_NAMES: Record<(typeof USAGE_KINDS)[number], string> = {

@@ -45,7 +45,8 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
   await using parts = new AsyncDisposableStack()
   parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
   const clock = systemClock
-  const store = parts.use(await openStore(config, 'daemon', { id: newId('prs'), clock, log }))
+  const processId = newId('prs')
+  const store = parts.use(await openStore(config, 'daemon', { id: processId, clock, log }))
   const secrets = await openSecrets(config, store)
   const interrupted = await store.usage.closeInterrupted({ processId: null })
   if (interrupted.length > 0)
@@ -62,9 +63,12 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
     ticker,
     log,
     store,
-    live: parts.use(new MemoryLiveState(clock, systemTimer)),
+    live: parts.use(new MemoryLiveState(processId, clock, systemTimer)),
     upstream: parts.use(
-      new UpstreamClient({ rules: () => gateway.config.urls, connectTimeoutMs: config.gateway.connectTimeoutMs }),
+      new UpstreamClient({
+        rules: () => gateway.config.urls,
+        connectTimeoutMs: () => gateway.config.gateway.connectTimeoutMs,
+      }),
     ),
     directory: parts.use(
       new Directory({ store, hashKey: secrets.hashKey, openCredentials: secrets.openCredentials, log, clock }),
@@ -132,7 +136,6 @@ const FIXED_KEYS: [string, (config: Config) => unknown][] = [
   ['server.host', (config) => config.server.host],
   ['server.port', (config) => config.server.port],
   ['server.max_connections', (config) => config.server.maxConnections],
-  ['gateway.connect_timeout', (config) => config.gateway.connectTimeoutMs],
   ['gateway.charge_wait', (config) => config.gateway.chargeWaitMs],
   ['log.format', (config) => config.log.format],
   ['admin.socket', (config) => config.adminSocket],
@@ -145,11 +148,11 @@ function keysThatNeedRestart(before: Config, after: Config): string[] {
 function withFixedKeys(before: Config, after: Config): Config {
   const { runMode, dataDir, masterKeyFile, masterKey, adminSocket } = before
   const { host, port, maxConnections } = before.server
-  const { connectTimeoutMs, chargeWaitMs } = before.gateway
+  const { chargeWaitMs } = before.gateway
   return {
     ...inRunMode(after, runMode),
     ...{ dataDir, masterKeyFile, masterKey, adminSocket },
     server: { ...after.server, host, port, maxConnections },
-    gateway: { ...after.gateway, connectTimeoutMs, chargeWaitMs },
+    gateway: { ...after.gateway, chargeWaitMs },
   }
 }

@@ -1,4 +1,4 @@
-import { Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { isGatewayError } from '../domain/errors.ts'
 import {
   changedLimits,
@@ -8,6 +8,7 @@ import {
   type LimitChange,
   type LimitStanding,
   type LimitSubject,
+  limitName,
   parseLimitChange,
 } from '../domain/limit.ts'
 import { askDaemon } from './admin-client.ts'
@@ -21,17 +22,22 @@ export interface LimitFlags {
   tpm?: string
 }
 
-const MEANT = 'METRIC=N/WINDOW, such as requests=60/1m, tokens=200k/5h or usd=5/month'
+const MEANT = 'METRIC=N/WINDOW, such as requests=60/1m, tokens=200k/5h, usd=5/month or usd=50/7d@2026-11-01'
 
 /** `--limit`, which a new thing gets. */
-export function newLimitOption(): Option {
-  return new Option('--limit <limit>', `${MEANT}; may be repeated`).argParser(texts)
+export function newLimitOption(subject: LimitSubject): Option {
+  return new Option('--limit <limit>', `${meantFor(subject)}; may be repeated`).argParser(textsFor(subject))
 }
 
 /** `--limit` of `set`, which adds, changes and takes away. */
-export function setLimitOption(): Option {
+export function setLimitOption(subject: LimitSubject): Option {
   const removing = 'METRIC=none/WINDOW or METRIC=none takes away, none takes all away'
-  return new Option('--limit <limit>', `${MEANT}; ${removing}; others stay; may be repeated`).argParser(texts)
+  const help = `${meantFor(subject)}; ${removing}; others stay; may be repeated`
+  return new Option('--limit <limit>', help).argParser(textsFor(subject))
+}
+
+function meantFor(subject: LimitSubject): string {
+  return subject === 'account' ? `${MEANT}, or for some models requests[claude-opus-*]=100/5h` : MEANT
 }
 
 /** Shorthands for what users are limited by most. */
@@ -43,9 +49,15 @@ export function perMinuteOptions(none = ''): [Option, Option] {
 }
 
 /** Read here for its complaints, and again with the configured time zone when it is known. */
-function texts(text: string, before: string[] | undefined): string[] {
-  checked(text)
-  return [...(before ?? []), text]
+function textsFor(subject: LimitSubject): (text: string, before: string[] | undefined) => string[] {
+  return (text, before) => {
+    const change = checked(text)
+    const of = change.kind === 'set' ? change.limit : change.kind === 'remove' ? change.of : null
+    if (of?.models !== undefined && subject !== 'account') {
+      throw new InvalidArgumentError('only accounts have limits for some models')
+    }
+    return [...(before ?? []), text]
+  }
 }
 
 function amount(metric: string): (text: string) => string {
@@ -72,6 +84,8 @@ export function limitsAfter({ config }: Context, flags: LimitFlags, before: read
 /** A limit, with what is used of it if somebody knows. */
 export interface ShownLimit {
   metric: Limit['metric']
+  /** Of an account: the pattern of those that it is for; null = all. */
+  models: string | null
   window: string
   /** Nano-USD for usd. */
   limit: number
@@ -89,13 +103,11 @@ export async function shownLimits(
   if (limits.length === 0) return []
   const standings = await standingsFrom(config, `/limits?subject=${subject}&id=${encodeURIComponent(id)}`)
   return limits.map((limit) => {
-    const window = formatWindow(limit.window)
-    const standing = standings.find(
-      (one) => one.limit.metric === limit.metric && formatWindow(one.limit.window) === window,
-    )
+    const standing = standings.find((one) => limitName(one.limit) === limitName(limit))
     return {
       metric: limit.metric,
-      window,
+      models: limit.models ?? null,
+      window: formatWindow(limit.window),
       limit: limit.max,
       used: standing?.used ?? null,
       resetAtMs: standing?.resetAtMs ?? null,
@@ -115,10 +127,13 @@ async function standingsFrom(config: Context['config'], path: string): Promise<L
 /** Limits as facts of something: one a line. */
 export function limitFacts({ out }: Context, limits: readonly ShownLimit[]): (readonly [string, string])[] {
   if (limits.length === 0) return [['limits', 'none']]
-  return limits.map(({ metric, window, limit, used, resetAtMs }, index) => {
+  return limits.map(({ metric, models, window, limit, used, resetAtMs }, index) => {
     const max = formatAmount(metric, limit)
     const amounts = used === null ? max : `${formatAmount(metric, used)} of ${max}`
     const reset = used !== null && used > 0 && resetAtMs !== null ? `, all back at ${out.time(resetAtMs)}` : ''
-    return [index === 0 ? 'limits' : '', `${metric} per ${window}: ${amounts}${reset}`]
+    return [
+      index === 0 ? 'limits' : '',
+      `${metric}${models === null ? '' : ` for ${models}`} per ${window}: ${amounts}${reset}`,
+    ]
   })
 }

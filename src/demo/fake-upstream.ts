@@ -14,6 +14,8 @@ export interface Script {
   headers?: Record<string, string>
   /** Sent as it is, instead of a message. */
   body?: string
+  /** The model that the answer names; that of the request if left out. */
+  model?: string
   /** What the answer says; one delta each. */
   text?: string[]
   toolUse?: FakeMessage['toolUse']
@@ -144,7 +146,7 @@ export class FakeUpstream implements AsyncDisposable {
     const { model, stream, said } = format.read(call.path, body)
     const text = script.text ?? `You said: ${said.slice(0, 2000)}`.split(/(?<= )/)
     const message: FakeMessage = {
-      model,
+      model: script.model ?? model,
       text,
       toolUse: script.toolUse,
       usage: script.usage ?? { input: Math.ceil(call.body.length / 4), output: text.length },

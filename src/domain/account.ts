@@ -1,5 +1,7 @@
+import type { Deadlines } from './deadline.ts'
 import type { RestKind } from './fault.ts'
 import type { Limit } from './limit.ts'
+import type { ModelMap } from './model-map.ts'
 
 export const PROVIDERS = ['anthropic', 'openai'] as const
 export type ProviderName = (typeof PROVIDERS)[number]
@@ -21,7 +23,7 @@ export interface Rest {
 
 /** A rest from one model only; the account serves the others. */
 export interface ModelRest extends Rest {
-  /** As clients ask for it. */
+  /** As the account is asked for it: that is what the vendor limits, whatever its clients call it. */
   model: string
 }
 
@@ -69,11 +71,15 @@ export interface Account {
   concurrency: number | null
   /** Over one of them it is passed over. */
   limits: Limit[]
-  /** Model patterns that it serves; empty = the provider's default patterns. */
+  /** Patterns of models that it serves as they are asked for; empty = the provider's default patterns. */
   models: string[]
+  /** What it serves under another name; comes before `models`. */
+  modelMap: ModelMap
   /** Sent upstream with every call, in place of the client's of the same name. */
   headers: Record<string, string>
   expiresAtMs: number | null
+  /** In place of the configuration's. */
+  deadlines: Partial<Deadlines>
   rest: Rest | null
   /** One for each model at most. */
   modelRests: ModelRest[]

@@ -1,4 +1,5 @@
 import type { ProviderName } from './account.ts'
+import type { LimitStanding } from './limit.ts'
 import type { Usage } from './usage.ts'
 
 export const PROTOCOLS = ['anthropic-messages', 'openai-responses', 'openai-chat'] as const
@@ -40,6 +41,14 @@ export interface Attempt {
   /** The fault's reason; null for the attempt that answered. */
   fault: string | null
   message: string | null
+  /** Of one that failed, what its upstream reported all the same; null for nothing. The operator bears it, never the caller. */
+  lost: LostUsage | null
+}
+
+/** What a failed attempt has used: the kinds that were used at all, at list price. */
+export interface LostUsage {
+  usage: Partial<Usage>
+  costNanoUsd: number
 }
 
 /** What named the conversation of a call: a signal of its client's, or what it began with. */
@@ -73,6 +82,9 @@ export interface Choice {
   } | null
 }
 
+/** A limit as it stood when a call was admitted: used with what running calls might use, that call's own estimate included. */
+export type SeenLimit = Pick<LimitStanding, 'subject' | 'subjectId' | 'limit' | 'used'>
+
 /** Everything that is written about one admitted call, in one transaction with its debit. */
 export interface CallRecord {
   /** Sorts by time. */
@@ -105,7 +117,7 @@ export interface CallRecord {
   costNanoUsd: number
   /** × multiplier; 0 where nobody pays. */
   chargedNanoUsd: number
-  /** What upstreams reported for attempts that failed: the operator's cost, never the caller's. */
+  /** What upstreams reported for attempts that failed, in all: the operator's cost, never the caller's. */
   lostNanoUsd: number
   multiplierMicro: number
   payer: Payer
@@ -117,6 +129,8 @@ export interface CallRecord {
   durationMs: number
   /** Null where there was nothing to choose: its group has one account. */
   choice: Choice | null
+  /** Of its key, user, group, and the account that it was admitted to; null where they have none. */
+  seenLimits: SeenLimit[] | null
   attempts: Attempt[]
   upstreamRequestId: string | null
   clientIp: string

@@ -36,3 +36,8 @@ export interface UpstreamFault {
   /** The upstream's body as it came, to be relayed for blame `request`; null if there was none. */
   upstreamBody: Uint8Array | null
 }
+
+/** The account may not do what was asked for, today or tomorrow, and is otherwise well. */
+export function isForbidden({ blame, rest, disables }: UpstreamFault): boolean {
+  return blame === 'account' && rest === null && !disables
+}

@@ -27,3 +27,8 @@ export const USAGE_KINDS = Object.keys(NO_USAGE) as (keyof Usage)[]
 export function hasUsage(usage: Usage): boolean {
   return USAGE_KINDS.some((kind) => usage[kind] > 0)
 }
+
+/** The kinds that were used at all, for where room matters. */
+export function usedKinds(usage: Usage): Partial<Usage> {
+  return Object.fromEntries(USAGE_KINDS.filter((kind) => usage[kind] > 0).map((kind) => [kind, usage[kind]]))
+}

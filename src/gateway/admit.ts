@@ -12,10 +12,12 @@ import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { askKnowing, estimateOf, limitError } from './limits.ts'
+import { askKnowing, limitError, spendingIn } from './limits.ts'
 import { multiplierOf } from './record.ts'
+import { Reservation } from './reservation.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /**
  * One step of live state takes all that a call needs: room in its limits, the user's and the key's slot, an account with
@@ -30,43 +32,44 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   // With one account there is nothing to keep a conversation at, and its name need not be worked out.
   const conversation = ranked.length > 1 ? call.facts.conversation() : null
   const candidates = candidatesOf(gateway, call, ranked)
-  const request = admitRequest(gateway, call, ranked, conversation)
+  const reservation = new Reservation(gateway, call, ranked)
+  const request = admitRequest(gateway, call, ranked, conversation, reservation)
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () => gateway.live.admit(request))
-  const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
-  if (!granted) throw nobodyCan(gateway, call)
-  const admission = takenOrThrow(gateway, granted, call)
-  if (admission.spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(admission.spending)).flat()
+  const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
+  if (!admission) throw nobodyCan(gateway, call)
+  if (admission.kind === 'refused') throw refusedError(gateway, admission, call)
+  const spending = spendingIn(admission.standings ?? [])
+  if (spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(spending)).flat()
   try {
     const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
-    return new AdmittedCall(gateway, call, client, admission, choice)
+    return new AdmittedCall(gateway, call, client, admission, reservation, choice)
   } catch (error) {
     await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null })
     throw error
   }
 }
 
-/** Exchanges the account of an admitted call for one that has not been tried. Returns false if there is none; throws if none comes free in time. */
+/**
+ * Exchanges the account of an admitted call for one that has not been tried. 'no_other': there is none, and the call
+ * keeps its own. An error: what kept it from all of them, and by then it has no account any more.
+ */
 export async function moveOn(
   gateway: Gateway,
   running: AdmittedCall,
   client: ClientAnswer,
   isUntried: (serving: ServingAccount) => boolean,
-): Promise<boolean> {
+): Promise<'moved' | 'no_other' | GatewayError> {
   const { call } = running
   const ranked = candidatesFor(gateway, call).filter(isUntried)
-  if (ranked.length === 0) return false
+  if (ranked.length === 0) return 'no_other'
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () =>
-    gateway.live.move(running.admission, ranked.map(asCandidate)),
+    gateway.live.move(running.admission, candidatesIn(ranked, call)),
   )
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
-  if (!granted || isOverLimit(granted)) return false
-  running.moveTo(takenOrThrow(gateway, granted, call))
-  return true
-}
-
-/** The accounts that are left are over limits of their own: no candidates, so that the fault tells more. */
-function isOverLimit(answer: Admission | Refused): boolean {
-  return answer.kind === 'refused' && answer.refusal.reason === 'limit'
+  if (!granted) return nobodyCan(gateway, call)
+  if (granted.kind === 'refused') return refusedError(gateway, granted, call)
+  running.moveTo(granted)
+  return 'moved'
 }
 
 /** Why a wait is given up that could only end in vain. */
@@ -85,7 +88,7 @@ async function waitInLine(
   const lookAgain = async () => {
     const ranked = candidatesFor(gateway, call).filter(isUntried)
     if (ranked.length > 0) {
-      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, ranked.map(asCandidate)))
+      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, candidatesIn(ranked, call)))
     } else giveUp.abort(NOBODY_LEFT)
   }
   const stopListening = gateway.directory.onChange((changes) => {
@@ -113,6 +116,7 @@ function admitRequest(
   call: Call,
   ranked: ServingAccount[],
   conversation: Conversation | null,
+  { estimate }: Reservation,
 ): AdmitRequest {
   const { key, user, group } = call.caller
   const limits = gateway.config.gateway
@@ -123,7 +127,7 @@ function admitRequest(
     groupId: group.id,
     userConcurrency: user.concurrency,
     keyConcurrency: key.concurrency,
-    candidates: ranked.map(asCandidate),
+    candidates: candidatesIn(ranked, call),
     session: conversation && sessionOf(gateway, call, conversation),
     lineExtra: limits.lineExtra,
     deadlineMs: call.arrivedMs + limits.waitMs,
@@ -131,7 +135,7 @@ function admitRequest(
     quotaNanoUsd: key.quotaNanoUsd,
     reservedNanoUsd: 0,
     limits: call.caller.limits,
-    estimate: estimateOf(gateway, call, ranked),
+    estimate,
   }
 }
 
@@ -141,10 +145,8 @@ function sessionOf(gateway: Gateway, call: Call, { name }: Conversation): AdmitR
   return { key, ttlMs: bindingTtlMs, waitMs: stickyWaitMs, line: stickyLine }
 }
 
-function takenOrThrow(gateway: Gateway, answer: Admission | Refused, call: Call): Admission {
-  if (answer.kind === 'admission') return answer
-  const { refusal } = answer
-  throw refusal.reason === 'limit' ? limitError(refusal, call, gateway.clock()) : refusalError(refusal, call)
+function refusedError(gateway: Gateway, { refusal }: Refused, call: Call): GatewayError {
+  return refusal.reason === 'limit' ? limitError(refusal, call, gateway.clock()) : slotError(refusal, call)
 }
 
 const OWNER: Record<SlotSubject, string> = {
@@ -154,7 +156,7 @@ const OWNER: Record<SlotSubject, string> = {
 }
 
 /** Whose limit it was, what it is, and what may help. */
-function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
+function slotError(refusal: SlotRefusal, call: Call): GatewayError {
   const owner = OWNER[refusal.subject]
   switch (refusal.metric) {
     case 'balance':
@@ -167,7 +169,7 @@ function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
       return quotaSpent(refusal.limit)
     case 'concurrent': {
       if (refusal.limit === 0)
-        return new GatewayError('forbidden', `${owner} may run no calls at all`, { shouldRetry: false })
+        return new GatewayError('limited', `${owner} may run no calls at all`, { shouldRetry: false })
       const many = `${refusal.limit} call${refusal.limit === 1 ? '' : 's'} at a time`
       const why =
         refusal.reason === 'line_full'
@@ -182,6 +184,12 @@ function refusalError(refusal: SlotRefusal, call: Call): GatewayError {
   }
 }
 
-function asCandidate({ account }: ServingAccount): RankedCandidate {
-  return { accountId: account.id, concurrency: account.concurrency, limits: account.limits }
+/** What live state has to know of accounts. */
+function candidatesIn(ranked: readonly ServingAccount[], call: Call): RankedCandidate[] {
+  return ranked.map((serving) => ({
+    accountId: serving.account.id,
+    model: upstreamModelFor(serving, call),
+    concurrency: serving.account.concurrency,
+    limits: serving.account.limits,
+  }))
 }

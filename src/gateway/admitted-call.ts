@@ -1,10 +1,11 @@
-import type { CallRecord, Choice } from '../domain/call.ts'
+import type { CallRecord, Choice, LostUsage, SeenLimit } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { consumptionOf } from '../domain/limit.ts'
-import type { Usage } from '../domain/usage.ts'
+import { type Usage, usedKinds } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
+import type { MeterReading } from '../protocols/protocol.ts'
 import type { AttemptResult, StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { ClientAnswer } from './client-answer.ts'
@@ -12,7 +13,9 @@ import type { ServingAccount } from './directory.ts'
 import { booksClosed } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { type CallEnd, type CallStory, callRecord, noAnswer } from './record.ts'
+import type { Reservation } from './reservation.ts'
 import type { RunningCall } from './running-calls.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /** How often a model without a price is warned about. */
 const UNPRICED_WARNING_MS = 3_600_000
@@ -22,6 +25,7 @@ export class AdmittedCall implements RunningCall {
   readonly call: Call
   readonly #gateway: Gateway
   readonly #client: ClientAnswer
+  readonly #reservation: Reservation
   readonly #story: CallStory
   #admission: Admission
   #journaled = false
@@ -35,14 +39,23 @@ export class AdmittedCall implements RunningCall {
   /** Set while the answer is read on for a client that has left. */
   #endReadingOn: (() => void) | null = null
 
-  /** Throws `unavailable` if the account is gone. */
-  constructor(gateway: Gateway, call: Call, client: ClientAnswer, admission: Admission, choice: Choice | null) {
+  /** Throws `unavailable` if the account is gone, or does not serve the model any more. */
+  constructor(
+    gateway: Gateway,
+    call: Call,
+    client: ClientAnswer,
+    admission: Admission,
+    reservation: Reservation,
+    choice: Choice | null,
+  ) {
     this.#gateway = gateway
     this.call = call
     this.#client = client
     this.#admission = admission
-    const serving = servingOf(gateway, admission)
-    this.#story = { admittedMs: gateway.clock(), choice, serving, attempts: [], lostNanoUsd: 0 }
+    this.#reservation = reservation
+    const asked = askedOf(gateway, call, admission)
+    const seenLimits = seenIn(admission)
+    this.#story = { admittedMs: gateway.clock(), choice, seenLimits, ...asked, attempts: [], lostNanoUsd: 0 }
     gateway.running.add(this)
   }
 
@@ -63,6 +76,11 @@ export class AdmittedCall implements RunningCall {
     return this.#story.serving
   }
 
+  /** The model that it is asked for. */
+  get upstreamModel(): string {
+    return this.#story.upstreamModel
+  }
+
   /** What the upstream had reported of an answer when the call was stopped before that could be relayed; null for nothing. */
   get reported(): Usage | null {
     return this.#reported
@@ -73,10 +91,10 @@ export class AdmittedCall implements RunningCall {
     return this.#stopReason
   }
 
-  /** Throws `unavailable` if the account is gone. */
+  /** Throws `unavailable` if the account is gone, or does not serve the model any more. */
   moveTo(admission: Admission): void {
     this.#admission = admission
-    this.#story.serving = servingOf(this.#gateway, admission)
+    Object.assign(this.#story, askedOf(this.#gateway, this.call, admission))
   }
 
   /** How to end what runs at the moment; at once if somebody wanted it ended already. */
@@ -88,6 +106,26 @@ export class AdmittedCall implements RunningCall {
   stop(reason: StopReason = 'stopped'): void {
     this.#stopReason ??= reason
     this.#stop(this.#stopReason)
+  }
+
+  /** Waits so long, and no longer once somebody wants the call ended or its client has left. */
+  pause(ms: number): Promise<void> {
+    const { clock, ticker } = this.#gateway
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const startedAt = performance.now()
+    const untilMs = clock() + ms
+    const unwatch = ticker.watch((now) => {
+      if (now >= untilMs) resolve()
+    })
+    this.onStop(() => resolve())
+    this.#client.onLeave(() => {
+      this.clientLeft()
+      resolve()
+    })
+    return promise.finally(() => {
+      unwatch()
+      if (this.call.timing) this.call.timing.elsewhereMs += performance.now() - startedAt
+    })
   }
 
   /**
@@ -112,8 +150,10 @@ export class AdmittedCall implements RunningCall {
 
   /** Notes one attempt at the account that is asked now. What a failed one used is the operator's loss, unless the call was stopped. */
   noteAttempt(startedMs: number, result: AttemptResult): void {
-    const { serving, attempts, admittedMs } = this.#story
+    const { serving, attempts } = this.#story
     const fault = 'fault' in result ? result.fault : null
+    const wasStopped = fault?.blame === 'client'
+    const lost = 'fault' in result && result.used && !wasStopped ? this.#lostUsage(result.used) : null
     attempts.push({
       accountId: serving.account.id,
       startedMs: startedMs - this.call.arrivedMs,
@@ -121,13 +161,23 @@ export class AdmittedCall implements RunningCall {
       status: 'answer' in result ? result.answer.head.status : result.fault.upstreamStatus,
       fault: fault?.reason ?? null,
       message: fault && redact(fault.message),
+      lost,
     })
     if ('answer' in result) this.#answered = true
-    else if (result.used && result.fault.blame === 'client') this.#reported = result.used
-    else if (result.used) {
-      const price = this.#gateway.prices.find(serving.provider.name, this.call.facts.requestedModel, admittedMs)
-      this.#story.lostNanoUsd += costOf(result.used, price, 0).costNanoUsd
-    }
+    else if (wasStopped) this.#reported = result.used
+    this.#story.lostNanoUsd += lost?.costNanoUsd ?? 0
+  }
+
+  #lostUsage(used: Usage): LostUsage {
+    const { serving, upstreamModel, admittedMs } = this.#story
+    const price = this.#gateway.prices.find(serving.provider.name, upstreamModel, admittedMs)
+    return { usage: usedKinds(used), costNanoUsd: costOf(used, price, 0).costNanoUsd }
+  }
+
+  /** How far the answer has come: what it uses beyond what was reserved is reserved as well. */
+  readonly onProgress = (reading: MeterReading): void => {
+    if (!this.#reservation.isOutgrownBy(reading, this.serving)) return
+    this.#gateway.live.raise(this.#admission, { reservedNanoUsd: 0, estimate: this.#reservation.estimate })
   }
 
   /** A trace for the case that the process is killed. */
@@ -198,12 +248,17 @@ export class AdmittedCall implements RunningCall {
   }
 }
 
-function servingOf(gateway: Gateway, admission: Admission): ServingAccount {
+function seenIn({ standings }: Admission): SeenLimit[] | null {
+  return standings?.map(({ subject, subjectId, limit, used }) => ({ subject, subjectId, limit, used })) ?? null
+}
+
+/** Who is asked, and for which model. */
+function askedOf(gateway: Gateway, call: Call, admission: Admission): Pick<CallStory, 'serving' | 'upstreamModel'> {
   const serving = gateway.directory.account(admission.accountId)
   if (!serving) {
     throw new GatewayError('unavailable', 'the account that this call was given has just been removed: try again', {
       retryAfterMs: 1000,
     })
   }
-  return serving
+  return { serving, upstreamModel: upstreamModelFor(serving, call) }
 }

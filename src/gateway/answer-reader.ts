@@ -1,14 +1,24 @@
-import type { MeterReading, Protocol, UsageMeter } from '../protocols/protocol.ts'
+import type { AnswerEdit, MeterReading, Protocol, UsageMeter } from '../protocols/protocol.ts'
 import { SseSplitter } from '../protocols/sse.ts'
+
+/** A token is about this many bytes of text, where output has to be estimated. */
+const BYTES_PER_TOKEN = 4
+
+/** Output tokens of an answer that has not ended: as reported, or by its text where that is more. */
+export function outputSoFar({ usage, textBytes }: MeterReading): number {
+  return Math.max(usage.outputTokens, Math.ceil(textBytes / BYTES_PER_TOKEN))
+}
 
 /**
  * Reads one upstream answer as it comes: cuts a stream at its events, meters it, and tells apart what may go to the
  * client at once and what must wait until the call is charged (the terminal event and all after it; of a JSON body all
- * that is left when it ends, which is at least its last piece). The bytes themselves are never changed.
+ * that is left when it ends, which is at least its last piece). The bytes pass unchanged, unless there is an edit, which
+ * they go through behind the meter, as whole events or as a whole body.
  */
 export class AnswerReader {
   readonly #meter: UsageMeter
   readonly #splitter: SseSplitter | null
+  readonly #edit: AnswerEdit | null
   /** May go out now, in order. */
   ready: Buffer[] = []
   /** Goes out after the charge. */
@@ -16,9 +26,10 @@ export class AnswerReader {
   /** All that were ever read, also those that have gone out since or lie in an unfinished event. */
   bytes = 0
 
-  constructor(protocol: Protocol, streams: boolean) {
+  constructor(protocol: Protocol, streams: boolean, edit: AnswerEdit | null = null) {
     this.#meter = protocol.usageMeter(streams)
     this.#splitter = streams ? new SseSplitter() : null
+    this.#edit = edit
   }
 
   get streams(): boolean {
@@ -38,6 +49,10 @@ export class AnswerReader {
       return
     }
     this.#meter.read(chunk)
+    if (this.#edit) {
+      this.held.push(chunk) // no more than the meter holds, which cannot read a body in pieces either
+      return
+    }
     this.ready.push(...this.held)
     this.held = [chunk]
   }
@@ -49,23 +64,28 @@ export class AnswerReader {
    */
   end(): void {
     const rest = this.#splitter?.rest()
-    if (rest && (this.reading.ended !== null || this.#meter.read(rest) >= 0)) this.held.push(rest)
+    if (rest && (this.reading.ended !== null || this.#meter.read(rest) >= 0)) this.held.push(this.#edited(rest))
     this.#meter.end()
     if (this.#splitter) return
-    this.held = this.ready.concat(this.held)
+    const body = this.ready.concat(this.held)
+    this.held = this.#edit ? [this.#edit(Buffer.concat(body))] : body
     this.ready = []
+  }
+
+  #edited(events: Buffer): Buffer {
+    return this.#edit ? this.#edit(events) : events
   }
 
   #passEvents(events: Buffer): void {
     if (this.reading.ended !== null) {
-      this.held.push(events)
+      this.held.push(this.#edited(events))
       return
     }
     const terminal = this.#meter.read(events)
-    if (terminal < 0) this.ready.push(events)
+    if (terminal < 0) this.ready.push(this.#edited(events))
     else {
-      if (terminal > 0) this.ready.push(events.subarray(0, terminal))
-      this.held.push(events.subarray(terminal))
+      if (terminal > 0) this.ready.push(this.#edited(events.subarray(0, terminal)))
+      this.held.push(this.#edited(events.subarray(terminal)))
     }
   }
 }

@@ -33,6 +33,13 @@ export type AttemptResult = { answer: GoodAnswer } | { fault: UpstreamFault; use
 /** Why an attempt or a relay was stopped from outside. */
 export type StopReason = 'client_left' | EndReason
 
+/** Who is asked, and for what. */
+export interface Asked {
+  serving: ServingAccount
+  operation: Operation
+  upstreamModel: string
+}
+
 export interface AttemptLimits {
   /** Unix ms by which a stream's head and first content must be there, or a whole JSON answer. */
   deadlineMs: number
@@ -43,19 +50,19 @@ export interface AttemptLimits {
 }
 
 /**
- * One try of a call at one account. Returns a good answer or a fault; throws only bugs. A connection that the upstream
- * closed just as we wrote to it is nobody's fault: the same account is asked once more.
+ * One try of a call at one account. Returns a good answer or a fault; throws only bugs, and what the
+ * call's `bodyFor` does. A connection that the upstream closed just as we wrote to it is nobody's fault: the same account is
+ * asked once more.
  */
 export async function attempt(
   gateway: Gateway,
   call: Call,
-  serving: ServingAccount,
-  operation: Operation,
+  asked: Asked,
   limits: AttemptLimits,
 ): Promise<AttemptResult> {
-  const request = openRequest(call, serving, operation)
+  const request = openRequest(call, asked)
   if ('fault' in request) return request
-  const once = () => new Try(gateway, call, serving, limits).run(request)
+  const once = () => new Try(gateway, call, asked, limits).run(request)
   const first = await once()
   const result = 'stale' in first ? await once() : first
   if (!('stale' in result)) return result
@@ -68,13 +75,13 @@ type TryResult = AttemptResult | { stale: UpstreamFailure }
 
 function openRequest(
   call: Call,
-  serving: ServingAccount,
-  operation: Operation,
+  { serving, operation, upstreamModel }: Asked,
 ): UpstreamRequest | { fault: UpstreamFault; used: null } {
   const { provider, account } = serving
+  const body = call.bodyFor(upstreamModel)
   try {
     const forwarded = { headers: call.headers, query: call.query }
-    return provider.request(operation, forwarded, account, serving.credentials(), call.body)
+    return provider.request(operation, forwarded, account, serving.credentials(), body)
   } catch {
     return {
       used: null,
@@ -94,6 +101,7 @@ class Try {
   readonly #gateway: Gateway
   readonly #call: Call
   readonly #serving: ServingAccount
+  readonly #upstreamModel: string
   readonly #limits: AttemptLimits
   /** Something came that no dead host sends: an error, or the first bytes of an answer. */
   #heard = false
@@ -103,15 +111,16 @@ class Try {
   #waitUntilMs = Number.POSITIVE_INFINITY
   #waitNoLonger: () => void = () => {}
 
-  constructor(gateway: Gateway, call: Call, serving: ServingAccount, limits: AttemptLimits) {
+  constructor(gateway: Gateway, call: Call, { serving, upstreamModel }: Asked, limits: AttemptLimits) {
     this.#gateway = gateway
     this.#call = call
     this.#serving = serving
+    this.#upstreamModel = upstreamModel
     this.#limits = limits
   }
 
   async run(request: UpstreamRequest): Promise<TryResult> {
-    const exchange = this.#gateway.upstream.send(request)
+    const exchange = this.#gateway.upstream.send(request, this.#serving.account.deadlines.connectMs)
     const stop = (reason: StopReason | 'timed_out') => {
       this.#stopped ??= reason
       exchange.cancel(reason)
@@ -144,7 +153,9 @@ class Try {
       return { fault: await this.#readError(exchange, head), used: null }
     }
     const streams = String(head.headers['content-type'] ?? '').includes('text/event-stream')
-    const reader = new AnswerReader(this.#call.protocol, streams)
+    const { protocol, facts } = this.#call
+    const edit = protocol.answerEdit(facts, this.#upstreamModel, streams)
+    const reader = new AnswerReader(protocol, streams, edit)
     const answer = { serving: this.#serving, exchange, head, reader, whole: false }
     const failure = await this.#readUntilGood(answer)
     if (failure) return { fault: this.#faultOf(failure), used: usedBy(answer) }
@@ -239,7 +250,8 @@ class Try {
       }
       default: {
         const fault = upstreamFault(REASONS[failure.kind], failure.message)
-        if (failure.kind === 'refused') return { ...fault, rest: null }
+        // By our own rules for addresses: whoever asks again is refused again.
+        if (failure.kind === 'refused') return { ...fault, blame: 'account', rest: null }
         const isUnreachable = !this.#heard && (failure.kind === 'connect' || failure.kind === 'reset')
         return isUnreachable ? { ...fault, scope: 'host' } : fault
       }

@@ -12,6 +12,11 @@ export interface Call extends Disposable {
   caller: Caller
   /** As it came; null once it can no longer be needed, because an upstream's answer is being relayed. */
   body: Buffer | null
+  /**
+   * The body as it asks for this model. Where that is another than its client's it is a copy, which the call keeps for the
+   * next account that is asked so, and which counts as held too. Throws `limited` and `unavailable` if too much is held.
+   */
+  bodyFor(upstreamModel: string): Buffer | null
   /** The body is no longer needed, and no longer counted as held. */
   releaseBody(): void
   headers: Headers

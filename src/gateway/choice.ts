@@ -6,6 +6,7 @@ import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { hardRestOf } from './rests.ts'
+import { maySend } from './upstream-model.ts'
 
 /** Accounts of each kind that a row names, at most. */
 const NAMED_MAX = 32
@@ -49,14 +50,16 @@ export function choiceOf(
 }
 
 /** Why an account is no candidate, in the order in which an operator would look. */
-function whyNot({ breakers }: Gateway, serving: ServingAccount, { protocol, facts }: Call, nowMs: number): string {
-  const { account, provider, serves, host } = serving
+function whyNot(gateway: Gateway, serving: ServingAccount, { protocol, facts }: Call, nowMs: number): string {
+  const { account, provider, upstreamModelOf, host } = serving
   const { status, statusReason, expiresAtMs } = account
   if (!provider.speaks(account).includes(protocol.name)) return `does not speak ${protocol.name}`
-  if (!serves(facts.requestedModel)) return 'does not serve the model'
+  const upstreamModel = upstreamModelOf(facts.requestedModel)
+  if (upstreamModel === null) return 'does not serve the model'
+  if (!maySend(gateway, serving, facts.requestedModel)) return `'${upstreamModel}' has no price`
   if (status !== 'active') return statusReason ? `${status}: ${redact(statusReason)}` : status
   if (expiresAtMs !== null && expiresAtMs <= nowMs) return 'expired'
-  const rest = hardRestOf(account, facts.requestedModel, nowMs)
+  const rest = hardRestOf(serving, facts.requestedModel, nowMs)
   if (rest) return `rests (${rest.reason}) for ${Math.ceil((rest.untilMs - nowMs) / 1000)} s`
-  return breakers.isOpen(host) ? 'its host cannot be reached' : 'was held back'
+  return gateway.breakers.isOpen(host) ? 'its host cannot be reached' : 'was held back'
 }

@@ -1,8 +1,10 @@
 import { GatewayError } from '../domain/errors.ts'
+import { formatWait } from '../lib/duration.ts'
 import type { Call } from './call.ts'
 import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { hardRestOf, mayBeAsked } from './rests.ts'
+import { maySend } from './upstream-model.ts'
 
 /** Accounts of the caller's group that could take the call now, best first. */
 export function candidatesFor(gateway: Gateway, call: Call): ServingAccount[] {
@@ -11,7 +13,7 @@ export function candidatesFor(gateway: Gateway, call: Call): ServingAccount[] {
   const { requestedModel } = call.facts
   const candidates = accounts.filter(
     (serving) =>
-      canServe(serving, call) &&
+      canServe(gateway, serving, call) &&
       isInService(serving.account, nowMs) &&
       mayBeAsked(gateway, serving, requestedModel, nowMs),
   )
@@ -26,8 +28,9 @@ export function requireCandidates(gateway: Gateway, call: Call): ServingAccount[
 }
 
 /** Whether the account is one for this model and format at all, in service or not. */
-function canServe({ account, provider, serves }: ServingAccount, { protocol, facts }: Call): boolean {
-  return provider.speaks(account).includes(protocol.name) && serves(facts.requestedModel)
+function canServe(gateway: Gateway, serving: ServingAccount, { protocol, facts }: Call): boolean {
+  const { provider, account } = serving
+  return provider.speaks(account).includes(protocol.name) && maySend(gateway, serving, facts.requestedModel)
 }
 
 function inOrder(gateway: Gateway, candidates: ServingAccount[], model: string, nowMs: number): ServingAccount[] {
@@ -40,14 +43,10 @@ function inOrder(gateway: Gateway, candidates: ServingAccount[], model: string, 
  * Those that rest softly or would be probed last, then by priority, then a weighted shuffle: −ln(u)/weight is smallest with
  * a chance of weight's share.
  */
-function placeOf(
-  { random, breakers }: Gateway,
-  { account, host }: ServingAccount,
-  model: string,
-  nowMs: number,
-): number[] {
+function placeOf({ random, breakers }: Gateway, serving: ServingAccount, model: string, nowMs: number): number[] {
+  const { account, host } = serving
   const rests = account.rest !== null && account.rest.untilMs > nowMs
-  const isDoubtful = rests || hardRestOf(account, model, nowMs) !== null || breakers.isOpen(host)
+  const isDoubtful = rests || hardRestOf(serving, model, nowMs) !== null || breakers.isOpen(host)
   const draw = account.weight > 0 ? -Math.log(1 - random()) / account.weight : Number.POSITIVE_INFINITY
   return [isDoubtful ? 1 : 0, account.priority, draw]
 }
@@ -70,7 +69,7 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
     // Not 404: for that Claude Code shows its own words instead of ours.
     return hopeless('unavailable', `group '${group.name}' has no accounts: the operator has to attach one`)
   }
-  const serving = accounts.filter((account) => canServe(account, call))
+  const serving = accounts.filter((account) => canServe(gateway, account, call))
   if (serving.length === 0) {
     return hopeless('not_found', `no account of group '${group.name}' serves the model '${model}'`)
   }
@@ -81,7 +80,7 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
       `every account that serves '${model}' is paused, disabled or expired: the operator has to look`,
     )
   }
-  const restOf = ({ account }: ServingAccount) => hardRestOf(account, model, nowMs)
+  const restOf = (one: ServingAccount) => hardRestOf(one, model, nowMs)
   if (resting.some((one) => restOf(one) === null)) {
     // Its host is down, and may be back in a moment: worth more than the end of another account's rest.
     return new GatewayError('overloaded', `no upstream that serves '${model}' can be reached at the moment`, {
@@ -97,11 +96,12 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
   }
   const backMs = Math.min(...recovering.map((one) => restOf(one)?.untilMs ?? nowMs))
   const retryAfterMs = Math.max(1000, backMs - nowMs)
+  const back = `. The first is back in ${formatWait(retryAfterMs, nowMs)}`
   if (recovering.some((one) => restOf(one)?.kind === 'rate_limit')) {
-    const message = `every upstream account that serves '${model}' is at its vendor's rate limit`
+    const message = `every upstream account that serves '${model}' is at its vendor's rate limit${back}`
     return new GatewayError('limited', message, { retryAfterMs })
   }
-  return new GatewayError('overloaded', `every account that serves '${model}' is resting after errors`, {
+  return new GatewayError('overloaded', `every account that serves '${model}' is resting after errors${back}`, {
     retryAfterMs,
   })
 }

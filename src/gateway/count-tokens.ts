@@ -4,13 +4,15 @@ import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { requireAllowedModel, requireQuota, requireRate } from './allowance.ts'
 import { answerHead } from './answer-headers.ts'
-import { type AttemptLimits, attempt, type StopReason } from './attempt.ts'
+import { attempt, type StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import { requireCandidates } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
+import { deadlineMs } from './deadlines.ts'
 import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
+import { upstreamModelFor } from './upstream-model.ts'
 
 /**
  * Counting tokens is free and comes in bursts (Claude Code's `/context` asks 25 times at once): it takes no slot, leaves
@@ -41,20 +43,24 @@ export async function countTokens(
 
 /** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
-  const candidates = requireCandidates(gateway, call).slice(0, gateway.config.gateway.maxAttempts)
-  const deadlineMs = call.arrivedMs + gateway.config.gateway.firstEventTimeoutMs
+  const candidates = requireCandidates(gateway, call)
+    .slice(0, gateway.config.gateway.maxAttempts)
+    .map((serving) => ({ serving, operation: 'count_tokens', upstreamModel: upstreamModelFor(serving, call) }) as const)
   let stop: (reason: StopReason) => void = () => {}
   const onStart = (how: typeof stop) => {
     stop = how
   }
-  const limits: AttemptLimits = { deadlineMs, mustStream: () => false, onStart }
   const running = { stop: () => stop('stopped') }
   gateway.running.addWaiting(running)
   client.onLeave(() => stop('client_left'))
   try {
-    for (const [index, serving] of candidates.entries()) {
+    for (const [index, asked] of candidates.entries()) {
       if (client.left) throw clientLeft()
-      const result = await attempt(gateway, call, serving, 'count_tokens', limits)
+      const result = await attempt(gateway, call, asked, {
+        deadlineMs: call.arrivedMs + deadlineMs(gateway, asked.serving, 'firstEventMs'),
+        mustStream: () => false,
+        onStart,
+      })
       if ('answer' in result) {
         const { reader, exchange, whole } = result.answer
         exchange.cancel('over')
@@ -64,7 +70,8 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
       }
       const { fault } = result
       const isLast = index === candidates.length - 1
-      if (isLast || fault.blame === 'request' || fault.blame === 'client') throw errorFor(gateway, call, serving, fault)
+      if (isLast || fault.blame === 'request' || fault.blame === 'client')
+        throw errorFor(gateway, call, { serving: asked.serving, fault })
     }
   } finally {
     gateway.running.deleteWaiting(running)

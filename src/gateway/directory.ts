@@ -6,6 +6,7 @@ import type { ApiKey } from '../domain/api-key.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import type { Group } from '../domain/group.ts'
 import type { Limited } from '../domain/limit.ts'
+import { upstreamModels } from '../domain/model-map.ts'
 import type { User } from '../domain/user.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
@@ -43,7 +44,8 @@ export interface Caller {
 export interface ServingAccount {
   account: StoredAccount
   provider: Provider
-  serves: (model: string) => boolean
+  /** What it is asked for when a client asks for this model; null = it does not serve it. */
+  upstreamModelOf: (requestedModel: string) => string | null
   /** With its port: what may be down for all accounts at once. */
   host: string
   /** Times of recent overloads (unix ms), for soft rests. */
@@ -280,19 +282,20 @@ export class Directory implements Disposable {
   #take(account: StoredAccount): ServingAccount {
     const known = this.#accounts.get(account.id)
     const provider = providers[account.provider]
-    const serves = patternMatcher(account.models.length > 0 ? account.models : provider.defaultModels)
+    const patterns = account.models.length > 0 ? account.models : provider.defaultModels
+    const upstreamModelOf = upstreamModels(patterns, account.modelMap)
     const { host } = new URL(account.baseUrl)
     if (known) {
       const sameSecret = known.account.sealedCredentials === account.sealedCredentials
       if (known.account.wokenAtMs !== account.wokenAtMs) known.overloads = []
       known.account = this.#withWhatIsNewerHere(account, known)
-      known.serves = serves
+      known.upstreamModelOf = upstreamModelOf
       known.host = host
       if (!sameSecret) known.credentials = this.#opener(account)
       return known
     }
     const credentials = this.#opener(account)
-    return { account, provider, serves, host, overloads: [], probed: new Map(), credentials }
+    return { account, provider, upstreamModelOf, host, overloads: [], probed: new Map(), credentials }
   }
 
   /** A soft rest lives here only, and what is not stored yet must not be undone; for everything else the store's word counts. */

@@ -1,6 +1,6 @@
 import type { Outcome } from '../domain/call.ts'
 import { codeOfStatus, type ErrorRule, GatewayError, isGatewayError, saysOneOf } from '../domain/errors.ts'
-import type { UpstreamFault } from '../domain/fault.ts'
+import { isForbidden, type UpstreamFault } from '../domain/fault.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import { passedHeaders } from './answer-headers.ts'
 import type { GoodAnswer, StopReason } from './attempt.ts'
@@ -8,6 +8,7 @@ import type { Call } from './call.ts'
 import { candidatesFor, nobodyCan } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
+import type { Failure } from './failover.ts'
 import type { Gateway } from './gateway.ts'
 import { type CallEnd, noAnswer } from './record.ts'
 import type { Relayed } from './relay.ts'
@@ -84,13 +85,8 @@ export function clientLeft(): GatewayError {
 }
 
 /** What a client hears when its call cannot be answered: what the operator's rules say, else what is the case. */
-export function errorFor(
-  gateway: Gateway,
-  call: Call,
-  serving: ServingAccount,
-  fault: UpstreamFault,
-): GatewayError | UpstreamRefusal {
-  const error = plainErrorFor(gateway, call, serving, fault)
+export function errorFor(gateway: Gateway, call: Call, { serving, fault }: Failure): GatewayError | UpstreamRefusal {
+  const error = plainErrorFor(gateway, call, fault)
   const rule = fault.blame === 'client' ? undefined : ruleFor(gateway.config.errorRules, serving, fault)
   return rule ? rewritten(error, rule) : error
 }
@@ -123,23 +119,41 @@ function rewritten(error: GatewayError | UpstreamRefusal, { answer }: ErrorRule)
  * The request's own fault goes on verbatim. A credential's never does (a client would log its user out): the client learns
  * whether waiting helps, and for how long.
  */
-function plainErrorFor(
-  gateway: Gateway,
-  call: Call,
-  { account }: ServingAccount,
-  fault: UpstreamFault,
-): GatewayError | UpstreamRefusal {
+function plainErrorFor(gateway: Gateway, call: Call, fault: UpstreamFault): GatewayError | UpstreamRefusal {
   if (fault.blame === 'request') return refusalOf(gateway, fault)
   if (fault.reason === 'released') return endedBy('released')
   if (fault.blame === 'client') return new GatewayError('unavailable', fault.message, { retryAfterMs: 1000 })
   if (fault.mayBeRunning) return new GatewayError('timed_out', fault.message, { shouldRetry: false })
-  if (candidatesFor(gateway, call).length === 0) return nobodyCan(gateway, call)
+  if (isForbidden(fault)) {
+    const message = `no upstream account may do this (${fault.reason}): the operator has to look`
+    return new GatewayError('overloaded', message, { shouldRetry: false })
+  }
+  const candidates = candidatesFor(gateway, call)
+  if (candidates.length === 0) return nobodyCan(gateway, call)
   // A soft rest excludes nobody: whoever asks again soon finds an upstream that is back soon.
-  const restMs = Math.min((account.rest?.untilMs ?? 0) - gateway.clock(), SOFT_RETRY_MAX_MS)
-  const toldMs = Math.min(fault.retryAfterMs ?? 0, TOLD_RETRY_MAX_MS)
-  return new GatewayError('overloaded', `no upstream account could answer (${fault.reason})`, {
+  const backMs = Math.min(...candidates.map(({ account }) => account.rest?.untilMs ?? 0))
+  const restMs = Math.min(backMs - gateway.clock(), SOFT_RETRY_MAX_MS)
+  // What was said of an account that rests now holds for that one, and others are there.
+  const toldMs = fault.blame === 'upstream' ? Math.min(fault.retryAfterMs ?? 0, TOLD_RETRY_MAX_MS) : 0
+  return new GatewayError('overloaded', `no upstream account could answer (${fault.reason}): ${whatHappened(fault)}`, {
     retryAfterMs: Math.max(1000, toldMs, restMs),
   })
+}
+
+/** Faults that no vendor has put into words, by their reason. */
+const WHAT_HAPPENED: Record<string, string> = {
+  connect_failed: 'it could not be reached',
+  connection_reset: 'it closed the connection',
+  stale_connection: 'it closed the connection',
+  timed_out: 'it did not answer in time',
+  invalid_answer: 'it sent no answer that can be used',
+}
+
+/** The last upstream's fault for a client, without its own words: they may be about the account. */
+function whatHappened({ reason, upstreamStatus }: UpstreamFault): string {
+  const known = WHAT_HAPPENED[reason]
+  if (known) return known
+  return upstreamStatus !== null && upstreamStatus >= 400 ? `it answered ${upstreamStatus}` : 'it failed'
 }
 
 /** An outage is to end for clients within seconds of its end, and not when the rest does that it has earned. */

@@ -6,7 +6,10 @@ import type { AdmittedCall } from './admitted-call.ts'
 import { type AttemptResult, attempt, type GoodAnswer } from './attempt.ts'
 import { nobodyCan } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
+import { answerDueMs } from './deadlines.ts'
+import type { ServingAccount } from './directory.ts'
 import { clientLeft, countRefusal, endedBy, endOfFailure, endOfRelay, errorFor } from './ends.ts'
+import { Failover } from './failover.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall } from './read-call.ts'
 import { Relay } from './relay.ts'
@@ -18,8 +21,7 @@ import { clearRest, leaveToAsk, restIfToBlame, underRules } from './rests.ts'
  *   read     who calls (key, user, group), then the body, within its limits
  *   admit    slots, an account and the right to spend, in one step; or a wait in line; or a refusal
  *   ask      the account, and on a fault that is not the request's own another one, while nothing of an upstream has been
- *            relayed: the only place that tries another account (`attempt` itself repeats once on a connection that had
- *            gone stale)
+ *            relayed: the only place that tries again (`attempt` itself repeats once on a connection that had gone stale)
  *   relay    upstream bytes to the client, metered as they pass; the end of the answer is held back
  *   record   usage, cost and debit, durable: now the call is charged. The first end stands, a second `record` does nothing
  *   finish   the held end goes out: the terminal event, or the error event of a broken stream
@@ -48,10 +50,10 @@ export async function handleCall(
     running = await admit(gateway, call, client)
     const answer = await ask(gateway, running, client)
     call.releaseBody()
-    using relay = new Relay(gateway, call, answer, client)
+    using relay = new Relay(gateway, call, answer, client, running.onProgress)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
-    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, call.facts.requestedModel)
+    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, running.upstreamModel)
     await running.record(endOfRelay(relayed, answer, client))
     await relay.finish(relayed)
   } catch (error) {
@@ -65,54 +67,49 @@ export async function handleCall(
 }
 
 /**
- * Asks accounts until one answers well. Throws what the client is to hear when none does: the upstream's own refusal of
- * the request, or what is known of why nobody could answer.
+ * Asks accounts until one answers well: others without a pause, and after them the same one again if it may have been an
+ * accident. Throws what the client is to hear when none does: the upstream's own refusal of the request, or what is known
+ * of why nobody could answer.
  */
 async function ask(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<GoodAnswer> {
-  const { maxAttempts, failoverBudgetMs } = gateway.config.gateway
-  const tried = new Set<string>()
-  let spentMs = 0 // time in line between two attempts does not count
+  const failover = new Failover(gateway, running.call)
   for (;;) {
     if (client.left) throw clientLeft()
     if (running.stopReason) throw endedBy(running.stopReason)
-    const { call, serving } = running
-    const model = call.facts.requestedModel
-    tried.add(serving.account.id)
-    const moveOnToAnother = () => moveOn(gateway, running, client, (other) => !tried.has(other.account.id))
-    const leave = leaveToAsk(gateway, serving, model)
-    if (!leave) {
-      // It has gone to rest since this call was given it.
-      if (await moveOnToAnother()) continue
-      throw nobodyCan(gateway, call)
+    const { call, serving, upstreamModel } = running
+    const leave = leaveToAsk(gateway, serving, upstreamModel)
+    if (leave) {
+      const startedMs = gateway.clock()
+      const result = await askOnce(gateway, running, client)
+      if ('answer' in result) {
+        clearRest(gateway, serving, upstreamModel, leave)
+        return result.answer
+      }
+      const fault = underRules(serving.account, result.fault)
+      restIfToBlame(gateway, serving, fault, upstreamModel, leave)
+      const told = failover.noteFailure({ serving, fault }, gateway.clock() - startedMs)
+      if (client.left || !failover.mayGoOn) throw errorFor(gateway, call, told)
+    } else {
+      failover.noteResting(serving) // since this call was given it
     }
-    const startedMs = gateway.clock()
-    const result = await askOnce(gateway, running, client)
-    if ('answer' in result) {
-      clearRest(gateway, serving, model, leave)
-      return result.answer
-    }
-    const fault = underRules(serving.account, result.fault)
-    spentMs += gateway.clock() - startedMs
-    restIfToBlame(gateway, serving, fault, model, leave)
-    const mayTryAnother =
-      (fault.blame === 'account' || fault.blame === 'upstream') &&
-      !fault.mayBeRunning &&
-      !client.left &&
-      tried.size < maxAttempts &&
-      spentMs < failoverBudgetMs
-    const moved = mayTryAnother && (await moveOnToAnother())
-    if (!moved) throw errorFor(gateway, call, serving, fault)
+    const isUntried = (other: ServingAccount) => !failover.hasTried(other)
+    const moved = await moveOn(gateway, running, client, isUntried)
+    if (moved === 'moved') continue
+    const pauseMs = leave && moved === 'no_other' ? failover.pauseBeforeRepeat() : null
+    if (pauseMs !== null) await running.pause(pauseMs)
+    else if (failover.told) throw errorFor(gateway, call, failover.told)
+    else throw moved === 'no_other' ? nobodyCan(gateway, call) : moved
   }
 }
 
 /** One attempt at the call's account, noted in its story. */
 async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
-  const { call, serving } = running
-  const { firstEventTimeoutMs, answerTimeoutMs } = gateway.config.gateway
+  const { call, serving, upstreamModel } = running
   const startedMs = gateway.clock()
   const startedAt = performance.now()
-  const result = await attempt(gateway, call, serving, 'messages', {
-    deadlineMs: call.facts.stream ? startedMs + firstEventTimeoutMs : call.arrivedMs + answerTimeoutMs,
+  const asked = { serving, operation: 'messages', upstreamModel } as const
+  const result = await attempt(gateway, call, asked, {
+    deadlineMs: answerDueMs(gateway, serving, call),
     mustStream: () => client.state === 'head sent',
     onStart(stop) {
       running.onStop(stop)

@@ -1,55 +1,14 @@
 import { GatewayError } from '../domain/errors.ts'
-import {
-  type Consumption,
-  consumptionOf,
-  formatAmount,
-  type Limited,
-  type LimitRefusal,
-  type LimitStanding,
-  type LimitWindow,
-  NO_CONSUMPTION,
-} from '../domain/limit.ts'
-import { NO_USAGE } from '../domain/usage.ts'
-import { formatDuration } from '../lib/duration.ts'
+import { formatAmount, type Limited, type LimitRefusal, type LimitStanding, type LimitWindow } from '../domain/limit.ts'
+import { formatDuration, formatTime, formatWait } from '../lib/duration.ts'
 import type { UnknownStanding, UnknownUsage } from '../live/live-state.ts'
-import { costOf } from '../pricing/cost.ts'
 import { learnStanding } from './allowance.ts'
 import type { Call } from './call.ts'
-import type { Caller, ServingAccount } from './directory.ts'
+import type { Caller } from './directory.ts'
 import type { Gateway } from './gateway.ts'
-import { multiplierOf } from './record.ts'
 
-/** Text is about this many bytes a token; images and documents in base64 are far more, so a guess is never too low by them. */
-const BYTES_PER_TOKEN = 4
 /** What is to be learnt can change again between being learnt and being asked for; more often than this is no chance. */
 const LOOKS_MAX = 5
-
-const ONE_CALL: Readonly<Consumption> = { ...NO_CONSUMPTION, requests: 1 }
-
-/**
- * What a call may use, as far as limits ask for it: its body as uncached input, and the output that it asks for, but no
- * more than `reserve_output_max`. Money at the dearest of its providers; where a price is unknown that is nothing, as the
- * call will be recorded at nothing.
- */
-export function estimateOf(gateway: Gateway, call: Call, ranked: readonly ServingAccount[]): Readonly<Consumption> {
-  const hasLimits = call.caller.limits.length > 0 || ranked.some(({ account }) => account.limits.length > 0)
-  if (!hasLimits) return ONE_CALL
-  const { reserveOutputMax } = gateway.config.gateway
-  const usage = {
-    ...NO_USAGE,
-    inputTokens: Math.ceil((call.body?.length ?? 0) / BYTES_PER_TOKEN),
-    outputTokens: Math.min(call.facts.maxOutputTokens ?? reserveOutputMax, reserveOutputMax),
-  }
-  const money = { costNanoUsd: 0, spentNanoUsd: 0 }
-  for (const provider of new Set(ranked.map((serving) => serving.provider.name))) {
-    const price = gateway.prices.find(provider, call.facts.requestedModel, gateway.clock())
-    const { costNanoUsd, chargedNanoUsd } = costOf(usage, price, multiplierOf(gateway, call))
-    const spentNanoUsd = gateway.config.runMode === 'saas' ? chargedNanoUsd : costNanoUsd
-    money.costNanoUsd = Math.max(money.costNanoUsd, costNanoUsd)
-    money.spentNanoUsd = Math.max(money.spentNanoUsd, spentNanoUsd)
-  }
-  return consumptionOf(usage, money)
-}
 
 /** Asks live state, and lets it learn what it answers that it does not know. Throws `unavailable` if that cannot be learnt. */
 export async function askKnowing<T>(
@@ -71,6 +30,17 @@ function isUnknown(answer: unknown): answer is UnknownStanding | UnknownUsage {
   return kind === 'unknown' || kind === 'unknown_usage'
 }
 
+/** The caller's limit of money that is nearest to its end; undefined if it has none. */
+export function spendingIn(standings: readonly LimitStanding[]): LimitStanding | undefined {
+  const ofMoney = standings.filter(({ subject, limit }) => subject !== 'account' && limit.metric === 'usd')
+  // A limit of nothing is used up.
+  const shareOf = ({ used, limit }: LimitStanding) => (limit.max === 0 ? Number.POSITIVE_INFINITY : used / limit.max)
+  return ofMoney.reduce<LimitStanding | undefined>(
+    (nearest, standing) => (nearest && shareOf(nearest) >= shareOf(standing) ? nearest : standing),
+    undefined,
+  )
+}
+
 /** What is used of each limit of somebody, be it known already or not. */
 export async function standingsOf(gateway: Gateway, limited: Limited): Promise<LimitStanding[]> {
   if (limited.limits.length === 0) return []
@@ -85,8 +55,8 @@ export async function standingsOf(gateway: Gateway, limited: Limited): Promise<L
 function learnUsage(gateway: Gateway, limited: Limited): Promise<void> {
   const spending = gateway.config.runMode === 'simple' ? 'cost' : 'charged'
   const { subject, id } = limited
-  return gateway.live.learnUsage(limited, (fromMs, callIds) =>
-    gateway.store.usage.consumption({ subject, id, fromMs, spending, callIds }),
+  return gateway.live.learnUsage(limited, (question) =>
+    gateway.store.usage.consumption({ subject, id, spending, ...question }),
   )
 }
 
@@ -102,7 +72,7 @@ export function limitError(refusal: LimitRefusal, call: Call, nowMs: number): Ga
   }
   const owner = { key: 'this API key', user: 'this user', group: `group '${call.caller.group.name}'` }[subject]
   if (retryAfterMs === null) {
-    return new GatewayError('forbidden', `${owner} may use no ${NOUNS[metric]} at all (limit ${limit}, used ${used})`, {
+    return new GatewayError('limited', `${owner} may use no ${NOUNS[metric]} at all (limit ${limit}, used ${used})`, {
       shouldRetry: false,
     })
   }
@@ -122,20 +92,23 @@ const NOUNS = {
 } as const
 
 /** `60 of the 60 requests that its limit allows in 1m`; what running calls may use is counted. */
-function amounts({ metric, limit, used, window }: LimitRefusal): string {
+function amounts({ metric, models, limit, used, window }: LimitRefusal): string {
   const noun = metric === 'usd' ? '' : ` ${NOUNS[metric]}`
   const running = metric === 'requests' ? '' : ', running calls included'
-  return `${formatAmount(metric, used)} of the ${formatAmount(metric, limit)}${noun} that its limit allows ${inWindow(window)}${running}`
+  return `${formatAmount(metric, used)} of the ${formatAmount(metric, limit)}${noun} that its limit${models === undefined ? '' : ` for ${models}`} allows ${inWindow(window)}${running}`
 }
 
 function inWindow(window: LimitWindow): string {
-  if (window.kind === 'sliding') return `in ${formatDuration(window.ms)}`
-  return `this ${window.unit} (${window.timeZone})`
+  switch (window.kind) {
+    case 'sliding':
+      return `in ${formatDuration(window.ms)}`
+    case 'calendar':
+      return `this ${window.unit} (${window.timeZone})`
+    case 'anchored':
+      return `in each ${window.every === 'month' ? 'month' : formatDuration(window.every)} from ${formatTime(window.startMs)}`
+  }
 }
 
 function opening(retryAfterMs: number | null, nowMs: number): string {
-  if (retryAfterMs === null) return ''
-  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000))
-  const at = new Date(nowMs + seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')
-  return `. It opens again in ${formatDuration(seconds * 1000)}, at ${at} UTC`
+  return retryAfterMs === null ? '' : `. It opens again in ${formatWait(retryAfterMs, nowMs)}`
 }

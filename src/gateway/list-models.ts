@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
+import { exactNames } from '../domain/model-map.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol, ServedModel } from '../protocols/protocol.ts'
 import { collectBody, isFailure } from '../upstream/client.ts'
@@ -84,7 +85,8 @@ async function fetchModels(
   if (gateway.clock() >= deadlineMs) return null // its turn came too late
   try {
     const forwarded = { headers: {}, query: '?limit=1000' }
-    const exchange = gateway.upstream.send(provider.request('models', forwarded, account, credentials(), null))
+    const request = provider.request('models', forwarded, account, credentials(), null)
+    const exchange = gateway.upstream.send(request, account.deadlines.connectMs)
     const unwatch = gateway.ticker.watch((now) => {
       if (now >= deadlineMs) exchange.cancel('timed_out')
     })
@@ -131,7 +133,10 @@ export async function listModels(
   }
 }
 
-/** The vendors' own lists, by the accounts' patterns and the key's; where a vendor says nothing, the models with a price. */
+/**
+ * The vendors' own lists (where a vendor says nothing, the models with a price) and the names in the accounts' maps, by the
+ * accounts' patterns and the key's.
+ */
 async function servedModels(gateway: Gateway, protocol: Protocol, caller: Caller): Promise<ServedModel[]> {
   const nowMs = gateway.clock()
   const accounts = gateway.directory
@@ -141,9 +146,11 @@ async function servedModels(gateway: Gateway, protocol: Protocol, caller: Caller
   for (const [index, models] of (
     await Promise.all(accounts.map((serving) => gateway.models.of(gateway, serving)))
   ).entries()) {
-    const { provider, serves } = accounts[index] as ServingAccount
-    for (const model of models ?? pricedModels(gateway, provider.name)) {
-      if (serves(model.id) && caller.mayAsk(model.id) && !served.has(model.id)) served.set(model.id, model)
+    const { provider, upstreamModelOf, account } = accounts[index] as ServingAccount
+    const mapped = exactNames(account.modelMap).map(modelNamed)
+    for (const model of [...(models ?? pricedModels(gateway, provider.name)), ...mapped]) {
+      const isServed = upstreamModelOf(model.id) !== null && caller.mayAsk(model.id)
+      if (isServed && !served.has(model.id)) served.set(model.id, model)
     }
   }
   return [...served.values()]
@@ -153,5 +160,9 @@ function pricedModels(gateway: Gateway, provider: string): ServedModel[] {
   return gateway.prices
     .rows()
     .filter((row) => row.provider === provider)
-    .map((row) => ({ id: row.model, displayName: null, createdAt: null }))
+    .map((row) => modelNamed(row.model))
+}
+
+function modelNamed(id: string): ServedModel {
+  return { id, displayName: null, createdAt: null }
 }

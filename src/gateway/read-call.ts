@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import { withValueAt } from '../lib/json-scan.ts'
 import { formatSize } from '../lib/size.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { Call } from './call.ts'
@@ -32,17 +33,28 @@ export async function readCall(
     if (timing) timing.elsewhereMs += performance.now() - identifiedAt // the client's time to send it
     const url = req.url ?? '/'
     const queryAt = url.indexOf('?')
+    const facts = protocol.parse(req.headers, held.bytes)
+    let mapped: { model: string; body: Buffer } | null = null
+    const bodyFor = (model: string) => {
+      if (call.body === null || facts.modelAt === null || model === facts.requestedModel) return call.body
+      if (mapped === null) held.add(call.body.length) // a copy is about as long, and only the last one is kept
+      if (mapped?.model !== model) mapped = { model, body: withValueAt(call.body, facts.modelAt, model) }
+      return mapped.body
+    }
     const releaseBody = () => {
       call.body = null
+      mapped = null
+      facts.conversation = nobodyAsks // it would hold the body for as long as the call lasts
       held.release()
     }
     const call: Call = {
       id: callId,
       arrivedMs,
       protocol,
-      facts: protocol.parse(req.headers, held.bytes),
+      facts,
       caller,
       body: held.bytes,
+      bodyFor,
       releaseBody,
       [Symbol.dispose]: releaseBody,
       headers: req.headers,
@@ -60,6 +72,9 @@ export async function readCall(
     throw error
   }
 }
+
+/** A conversation is asked for before anybody is asked for an answer. */
+const nobodyAsks = () => null
 
 /** How long the rest of a refused body is read and thrown away, in ms: clients that first send it all shall see the answer. */
 const LINGER_MS = 2000
@@ -84,9 +99,14 @@ export interface ReadLimits {
   bufferedBytesMax: number
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /** A request body in memory, counted until it is released. */
 export interface HeldBody {
+  /** Empty once it is released. */
   bytes: Buffer
+  /** Counts so many bytes more with it. Throws as `readBody` does where too much is held. */
+  add(bytes: number): void
   release(): void
 }
 
@@ -102,7 +122,15 @@ export async function readBody(req: IncomingMessage, running: RunningCalls, limi
     const sent = await receive(req, running, held, maxBodyBytes)
     const bytes = await decoded(sent, req.headers['content-encoding'], held, maxBodyBytes)
     if (bytes !== sent) held.drop(sent.length)
-    return { bytes, release: () => held.release() }
+    const body: HeldBody = {
+      bytes,
+      add: (more) => held.add(more),
+      release() {
+        body.bytes = NOTHING
+        held.release()
+      },
+    }
+    return body
   } catch (error) {
     held.release()
     throw error

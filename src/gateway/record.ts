@@ -1,4 +1,4 @@
-import type { Attempt, CallRecord, Choice, Outcome } from '../domain/call.ts'
+import type { Attempt, CallRecord, Choice, Outcome, SeenLimit } from '../domain/call.ts'
 import { NO_USAGE, type Usage } from '../domain/usage.ts'
 import { costOf } from '../pricing/cost.ts'
 import type { Call } from './call.ts'
@@ -41,8 +41,12 @@ export interface CallStory {
   admittedMs: number
   /** How it came to its first account; null if that was the only one. */
   choice: Choice | null
+  /** Null if there are none. */
+  seenLimits: SeenLimit[] | null
   /** The account that answers, or the last one that was asked. */
   serving: ServingAccount
+  /** As that account is asked for it. */
+  upstreamModel: string
   attempts: Attempt[]
   /** What failed attempts cost the operator. */
   lostNanoUsd: number
@@ -67,8 +71,8 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
   const { account, provider } = story.serving
   const multiplierMicro = multiplierOf(gateway, call)
   const pays = config.runMode === 'saas'
-  const model = call.facts.requestedModel
-  const cost = costOf(end.usage, prices.find(provider.name, model, story.admittedMs), multiplierMicro)
+  const { upstreamModel } = story
+  const cost = costOf(end.usage, prices.find(provider.name, upstreamModel, story.admittedMs), multiplierMicro)
   return {
     id: call.id,
     atMs: story.admittedMs,
@@ -78,8 +82,8 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
     accountId: account.id,
     provider: provider.name,
     protocol: call.protocol.name,
-    requestedModel: model,
-    upstreamModel: model,
+    requestedModel: call.facts.requestedModel,
+    upstreamModel,
     reportedModel: clipped(end.reportedModel),
     stream: call.facts.stream,
     outcome: end.outcome,
@@ -98,6 +102,7 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
     firstTokenMs: end.firstTokenMs,
     durationMs: gateway.clock() - call.arrivedMs,
     choice: story.choice,
+    seenLimits: story.seenLimits,
     attempts: story.attempts,
     upstreamRequestId: clipped(end.upstreamRequestId),
     clientIp: call.clientIp,

@@ -1,13 +1,16 @@
 import type { Outcome } from '../domain/call.ts'
+import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
+import type { MeterReading } from '../protocols/protocol.ts'
 import { EventTooLarge } from '../protocols/sse.ts'
 import type { AnswerSink, UpstreamFailure } from '../upstream/client.ts'
 import { answerHead } from './answer-headers.ts'
-import type { AnswerReader } from './answer-reader.ts'
+import { type AnswerReader, outputSoFar } from './answer-reader.ts'
 import { type GoodAnswer, type StopReason, upstreamFault } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { AnswerHead, ClientAnswer } from './client-answer.ts'
+import { deadlineMs } from './deadlines.ts'
 import { endedBy } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import type { EndReason } from './running-calls.ts'
@@ -19,8 +22,6 @@ const TRAILING_MS = 1000
  * terminal event, without backpressure, for as long as the record takes.
  */
 const TRAILING_BYTES_MAX = 64 * 1024
-/** A token is about this many bytes of text, where output has to be estimated. */
-const BYTES_PER_TOKEN = 4
 
 /** What came of an answer. Its last bytes are still held, until the call is recorded. */
 export interface Relayed {
@@ -55,6 +56,7 @@ export class Relay implements AnswerSink, Disposable {
   readonly #call: Call
   readonly #answer: GoodAnswer
   readonly #client: ClientAnswer
+  readonly #onProgress: (reading: MeterReading) => void
   readonly #result = Promise.withResolvers<Relayed>()
   #head: AnswerHead | null = null
   #settled = false
@@ -65,8 +67,16 @@ export class Relay implements AnswerSink, Disposable {
   #unwatch: () => void = () => {}
   #onUpstreamEnd: () => void = () => {}
 
-  constructor(gateway: Gateway, call: Call, answer: GoodAnswer, client: ClientAnswer) {
+  /** `onProgress` is told of every piece of the answer while it runs. */
+  constructor(
+    gateway: Gateway,
+    call: Call,
+    answer: GoodAnswer,
+    client: ClientAnswer,
+    onProgress: (reading: MeterReading) => void = () => {},
+  ) {
     this.#gateway = gateway
+    this.#onProgress = onProgress
     this.#call = call
     this.#answer = answer
     this.#client = client
@@ -83,6 +93,7 @@ export class Relay implements AnswerSink, Disposable {
     this.#flush()
     if (!whole) exchange.attach(this)
     if (whole || (reader.streams && reader.reading.ended)) this.#conclude()
+    else this.#onProgress(reader.reading)
     return this.#result.promise
   }
 
@@ -133,6 +144,7 @@ export class Relay implements AnswerSink, Disposable {
     }
     this.#flush()
     if (reader.streams && reader.reading.ended) this.#conclude()
+    else this.#onProgress(reader.reading)
   }
 
   end(): void {
@@ -144,7 +156,7 @@ export class Relay implements AnswerSink, Disposable {
 
   fail(failure: UpstreamFailure): void {
     this.#upstreamEnded = true
-    this.#cut(upstreamCut('cut_off', `the upstream's answer was cut off (${failure.message})`))
+    this.#cut(upstreamCut('cut_off', "the upstream's answer was cut off", failure.message))
     this.#onUpstreamEnd()
   }
 
@@ -176,11 +188,12 @@ export class Relay implements AnswerSink, Disposable {
 
   #tick(nowMs: number): void {
     if (this.#settled) return
-    const { idleTimeoutMs, answerTimeoutMs, totalTimeoutMs } = this.#gateway.config.gateway
-    const total = this.#answer.reader.streams ? totalTimeoutMs : Math.min(totalTimeoutMs, answerTimeoutMs)
-    if (nowMs - this.#call.arrivedMs >= total) {
+    const { reader, serving } = this.#answer
+    const limitMs = (name: keyof Deadlines) => deadlineMs(this.#gateway, serving, name)
+    const wholeMs = reader.streams ? limitMs('totalMs') : Math.min(limitMs('totalMs'), limitMs('answerMs'))
+    if (nowMs - this.#call.arrivedMs >= wholeMs) {
       this.#cut(timedOut('the answer took longer than it may', null))
-    } else if (nowMs - this.#lastUpstreamMs >= idleTimeoutMs && !this.#client.blocked) {
+    } else if (nowMs - this.#lastUpstreamMs >= limitMs('idleMs') && !this.#client.blocked) {
       const message = 'the upstream fell silent'
       this.#cut(timedOut(message, upstreamFault('fell_silent', message)))
     }
@@ -230,10 +243,10 @@ export class Relay implements AnswerSink, Disposable {
    */
   #estimateOutput(): boolean {
     const { reading, bytes } = this.#answer.reader
-    const { usage, textBytes, ended, stopReason } = reading
+    const { usage, ended, stopReason } = reading
     const reported = usage.outputTokens
     const isFinal = ended !== null || stopReason !== null
-    const generated = isFinal ? reported : Math.max(reported, Math.ceil(textBytes / BYTES_PER_TOKEN))
+    const generated = isFinal ? reported : outputSoFar(reading)
     const { countsDelivered, deliveredBytes } = this.#client
     const share = countsDelivered ? Math.min(1, deliveredBytes / bytes) : 1
     usage.outputTokens = Math.ceil(generated * share)
@@ -252,11 +265,12 @@ export class Relay implements AnswerSink, Disposable {
   }
 }
 
-function upstreamCut(reason: string, message: string): EarlyEnd {
+/** `detail` is for the log. */
+function upstreamCut(reason: string, message: string, detail: string | null = null): EarlyEnd {
   return {
     outcome: 'upstream_cut',
     error: new GatewayError('unavailable', message, { retryAfterMs: 1000 }),
-    fault: upstreamFault(reason, message),
+    fault: upstreamFault(reason, detail === null ? message : `${message} (${detail})`),
     endedBy: null,
   }
 }

@@ -48,25 +48,40 @@ export interface Leave {
 
 const NO_PROBE: Leave = { isProbe: false }
 
-/** The hard rest that keeps an account from being asked for a model, of two the one that ends later; null if none does. */
-export function hardRestOf({ rest, modelRests }: Account, model: string, nowMs: number): Rest | ModelRest | null {
+/** The hard rest that keeps an account from being asked for what a client calls so; null if none does. */
+export function hardRestOf(serving: ServingAccount, requestedModel: string, nowMs: number): Rest | ModelRest | null {
+  const { account, upstreamModelOf } = serving
+  const upstreamModel = account.modelRests.length > 0 ? upstreamModelOf(requestedModel) : null
+  return runningRestOf(account, upstreamModel, nowMs)
+}
+
+/** The hard rest of an account, or from one model, of two the one that ends later; null if neither is under way. */
+function runningRestOf(
+  { rest, modelRests }: Account,
+  upstreamModel: string | null,
+  nowMs: number,
+): Rest | ModelRest | null {
   const ofAccount = rest?.hardness === 'hard' && rest.untilMs > nowMs ? rest : null
-  if (modelRests.length === 0) return ofAccount
-  const ofModel = modelRests.find((one) => one.model === model && one.untilMs > nowMs)
+  const ofModel = modelRests.find((one) => one.model === upstreamModel && one.untilMs > nowMs)
   if (!ofModel || (ofAccount && ofAccount.untilMs >= ofModel.untilMs)) return ofAccount
   return ofModel
 }
 
-/** Whether it would get leave to be asked for the model now. */
-export function mayBeAsked({ breakers }: Gateway, serving: ServingAccount, model: string, nowMs: number): boolean {
-  const rest = hardRestOf(serving.account, model, nowMs)
+/** Whether a client's model would get leave to be asked for at the account now. */
+export function mayBeAsked(
+  { breakers }: Gateway,
+  serving: ServingAccount,
+  requestedModel: string,
+  nowMs: number,
+): boolean {
+  const rest = hardRestOf(serving, requestedModel, nowMs)
   return (rest === null || awaitsProbe(serving, rest, nowMs)) && breakers.mayAsk(serving.host, nowMs)
 }
 
-/** Takes leave to ask the account for the model; null if it rests, or its host is down and being probed. */
-export function leaveToAsk(gateway: Gateway, serving: ServingAccount, model: string): Leave | null {
+/** Takes leave to ask the account for a model; null if it rests, or its host is down and being probed. */
+export function leaveToAsk(gateway: Gateway, serving: ServingAccount, upstreamModel: string): Leave | null {
   const nowMs = gateway.clock()
-  const rest = hardRestOf(serving.account, model, nowMs)
+  const rest = runningRestOf(serving.account, upstreamModel, nowMs)
   if (rest && !awaitsProbe(serving, rest, nowMs)) return null
   if (!gateway.breakers.take(serving.host, nowMs)) return null
   if (rest) noteProbe(serving, rest, nowMs)
@@ -103,28 +118,28 @@ export function restIfToBlame(
   gateway: Gateway,
   serving: ServingAccount,
   told: UpstreamFault,
-  model: string,
+  upstreamModel: string,
   leave: Leave = NO_PROBE,
 ): void {
   const nowMs = gateway.clock()
   const fault = underRules(serving.account, told)
   if (fault.scope === 'host') noteUnreachable(gateway, serving, fault, nowMs)
   else {
-    const rest = earnedRest(serving, fault, nowMs, { model, leave })
+    const rest = earnedRest(serving, fault, nowMs, { upstreamModel, leave })
     if (!rest && !fault.disables) return
     tellLog(gateway, serving, fault, rest)
     if (fault.disables) gateway.directory.disable(serving, redact(fault.message))
-    if (rest && fault.scope === 'model') keepModelRest(gateway, serving, { ...rest, model }, nowMs)
+    if (rest && fault.scope === 'model') keepModelRest(gateway, serving, { ...rest, model: upstreamModel }, nowMs)
     else if (rest) gateway.directory.rest(serving, rest)
   }
 }
 
 /** The account answered well: whatever doubled its rests is over, and so is the rest that this call was to probe. */
-export function clearRest(gateway: Gateway, serving: ServingAccount, model: string, { isProbe }: Leave): void {
+export function clearRest(gateway: Gateway, serving: ServingAccount, upstreamModel: string, { isProbe }: Leave): void {
   const { account } = serving
   const nowMs = gateway.clock()
   if (account.rest && (isProbe || account.rest.untilMs <= nowMs)) gateway.directory.rest(serving, null)
-  const stay = account.modelRests.filter((one) => one.model !== model || (!isProbe && one.untilMs > nowMs))
+  const stay = account.modelRests.filter((one) => one.model !== upstreamModel || (!isProbe && one.untilMs > nowMs))
   if (stay.length < account.modelRests.length) gateway.directory.restModels(serving, stay)
 }
 
@@ -164,11 +179,11 @@ function earnedRest(
   serving: ServingAccount,
   fault: UpstreamFault,
   nowMs: number,
-  { model, leave }: { model: string; leave: Leave },
+  { upstreamModel, leave }: { upstreamModel: string; leave: Leave },
 ): Rest | null {
   if (fault.rest === 'overload' && !isTooOften(serving, nowMs)) return null
   const { rest, modelRests } = serving.account
-  const before = fault.scope === 'model' ? (modelRests.find((one) => one.model === model) ?? null) : rest
+  const before = fault.scope === 'model' ? (modelRests.find((one) => one.model === upstreamModel) ?? null) : rest
   return restAfter(before, fault, nowMs, leave)
 }
 

@@ -11,6 +11,17 @@ export function parseDuration(text: string): number | null {
   return Number.isSafeInteger(whole) && Math.abs(total - whole) < 1e-6 ? whole : null
 }
 
+/** When a wait is over, to the second: `5h, at 2026-11-27 18:00:00 UTC`. */
+export function formatWait(waitMs: number, nowMs: number): string {
+  const seconds = Math.max(1, Math.ceil(waitMs / 1000))
+  return `${formatDuration(seconds * 1000)}, at ${formatTime(nowMs + seconds * 1000)}`
+}
+
+/** `2026-11-27 18:00:00 UTC` */
+export function formatTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`
+}
+
 /** `90000` → `1m30s`: at most two units, the largest first. */
 export function formatDuration(ms: number): string {
   if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`

@@ -13,14 +13,21 @@ const CLOSE_BRACKET = 0x5d
 /** Why a text is not a JSON object that we can read; the message is fit for whoever sent it. */
 export class JsonScanError extends Error {}
 
+/** Where a value is written: its first byte, and the one behind its last. */
+export type Place = readonly [start: number, end: number]
+
 /** Where the wanted values of an object are. */
 export class ScannedObject {
   readonly #body: Buffer
-  readonly #places: ReadonlyMap<string, readonly [start: number, end: number]>
+  readonly #places: ReadonlyMap<string, Place>
 
-  constructor(body: Buffer, places: ReadonlyMap<string, readonly [start: number, end: number]>) {
+  constructor(body: Buffer, places: ReadonlyMap<string, Place>) {
     this.#body = body
     this.#places = places
+  }
+
+  place(name: string): Place | undefined {
+    return this.#places.get(name)
   }
 
   /** The bytes of a value, not copied; undefined if the object does not have it. */
@@ -54,7 +61,7 @@ export class ScannedObject {
  */
 export function scanTopLevel(body: Buffer, wanted: ReadonlySet<string>): ScannedObject {
   const text = body.toString('latin1') // one character per byte: offsets are those of the body
-  const places = new Map<string, readonly [number, number]>()
+  const places = new Map<string, Place>()
   let at = skipSpace(text, 0)
   if (text.charCodeAt(at) !== OPEN_BRACE) throw new JsonScanError('must be a JSON object')
   at = skipSpace(text, at + 1)
@@ -78,6 +85,21 @@ export function scanTopLevel(body: Buffer, wanted: ReadonlySet<string>): Scanned
   }
   if (skipSpace(text, at + 1) !== text.length) throw notJson('something follows the object')
   return new ScannedObject(body, places)
+}
+
+/** The same; null for what is no such object. */
+export function scannedOrNull(body: Buffer, wanted: ReadonlySet<string>): ScannedObject | null {
+  try {
+    return scanTopLevel(body, wanted)
+  } catch (error) {
+    if (error instanceof JsonScanError) return null
+    throw error
+  }
+}
+
+/** A copy of a JSON text with another value in this place; all other bytes are the same. */
+export function withValueAt(text: Buffer, [start, end]: Place, value: unknown): Buffer {
+  return Buffer.concat([text.subarray(0, start), Buffer.from(JSON.stringify(value)), text.subarray(end)])
 }
 
 /** Behind the value that begins at `at`. */

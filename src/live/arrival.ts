@@ -1,4 +1,4 @@
-import type { Limited, SlotSubject } from '../domain/limit.ts'
+import type { Consumption, Limited, SlotSubject } from '../domain/limit.ts'
 import type { Hold } from './limits.ts'
 import type { Admission, AdmitRequest, RankedCandidate, Refused } from './live-state.ts'
 
@@ -21,12 +21,18 @@ export interface Place {
 /** A call that has its slots. */
 export interface RunningCall {
   readonly request: AdmitRequest
+  /** The process that runs it. */
+  readonly processId: string
   readonly place: Place
   /** Empty while it waits for another account. */
   accountId: string
+  /** What the account is asked for. */
+  model: string
   bound: boolean
   own: boolean
   reservedNanoUsd: number
+  /** What it counts for in limits. */
+  estimate: Readonly<Consumption>
   readonly sinceMs: number
   /** Where it counts against its caller's limits. */
   readonly holds: Hold[]
@@ -37,6 +43,8 @@ export interface RunningCall {
 /** A call that is about to get its slots, or that stands in line for them. */
 export interface Arrival {
   readonly request: AdmitRequest
+  /** The process that it came to. */
+  readonly processId: string
   readonly place: Place
   /** A moving call has its other slots already; only the account's is waited for. */
   readonly running: RunningCall | null
@@ -56,10 +64,11 @@ export interface Arrival {
 }
 
 /** A new call. */
-export function arrivalOf(request: AdmitRequest, place: Place, sinceMs: number): Arrival {
+export function arrivalOf(request: AdmitRequest, processId: string, place: Place, sinceMs: number): Arrival {
   const { userId, keyId, userConcurrency, keyConcurrency, candidates, session } = request
   return {
     request,
+    processId,
     place,
     running: null,
     callerNeeds: [
@@ -78,9 +87,9 @@ export function arrivalOf(request: AdmitRequest, place: Place, sinceMs: number):
 
 /** A running call that needs another account. */
 export function arrivalOfMoving(running: RunningCall, candidates: RankedCandidate[], sinceMs: number): Arrival {
-  const { request, place } = running
+  const { request, processId, place } = running
   return {
-    ...arrivalOf(request, place, sinceMs),
+    ...arrivalOf(request, processId, place, sinceMs),
     running,
     callerNeeds: [],
     candidates: usable(candidates),

@@ -9,22 +9,23 @@ import {
   type LimitStanding,
   type LimitSubject,
   limitName,
+  NO_CONSUMPTION,
 } from '../domain/limit.ts'
 import type { Clock } from '../lib/clock.ts'
+import { patternMatcher } from '../lib/pattern.ts'
 import type { RunningCall } from './arrival.ts'
-import { CalendarWindow } from './calendar-window.ts'
-import type { ReadUsage } from './live-state.ts'
-import { SlidingWindow } from './sliding-window.ts'
+import type { ReadUsage, UsageSpan } from './live-state.ts'
+import { newWindow, stepOf, type Window } from './window.ts'
 
 /** Subjects of each kind that are counted at a time; beyond it those silent longest are forgotten, and read again or begun anew. */
 const SUBJECTS_MAX = 100_000
-
-type Window = SlidingWindow | CalendarWindow
 
 /** What one limit of a subject counts. */
 interface Meter {
   metric: LimitMetric
   window: Window
+  /** Known to the store as well. */
+  kept: boolean
 }
 
 /** What a running call counts for in one window until it settles: first what it may use, there corrected to the truth. */
@@ -33,7 +34,13 @@ export interface Hold {
   readonly metric: LimitMetric
   readonly window: Window
   readonly place: number
-  readonly amount: number
+  amount: number
+}
+
+/** What is worked out of a limit once: its name, and which models it covers (null: all). */
+interface Facts {
+  name: string
+  covers: ((model: string) => boolean) | null
 }
 
 /** A look into the store that is under way, with the subject's calls that have settled since it began. */
@@ -56,8 +63,8 @@ export class Limits {
     group: new Map(),
     account: new Map(),
   }
-  /** Texts of limits, which live as long as who has them is remembered. */
-  readonly #names = new WeakMap<Limit, string>()
+  /** They live as long as who has the limits is remembered. */
+  readonly #facts = new WeakMap<Limit, Facts>()
   readonly #looks = new Set<Look>()
   readonly #learning = new Map<string, Promise<void>>()
 
@@ -66,16 +73,24 @@ export class Limits {
     this.#max = max
   }
 
-  /** Whether there is a window of which the store has to be asked what is used. */
-  isUnknown(limited: Limited): boolean {
-    return limited.limits.some((limit) => isKept(limit.window) && !this.#meterOf(limited, limit))
+  /** Whether there is a window of which the store has to be asked what is used. `model` is what the call asks an account for. */
+  isUnknown(limited: Limited, model: string | null): boolean {
+    return limited.limits.some(
+      (limit) => isKept(limit.window) && this.covers(limit, model) && !this.#meterOf(limited, limit),
+    )
+  }
+
+  /** Whether there is none of those. */
+  knowsAll(limited: Limited): boolean {
+    return limited.limits.every((limit) => !isKept(limit.window) || this.#meterOf(limited, limit))
   }
 
   /** The limit that is used up, of several the one that is so for longest; null if there is room for one more call. */
-  exceeded(limited: Limited): LimitRefusal | null {
+  exceeded(limited: Limited, model: string | null): LimitRefusal | null {
     const nowMs = this.#now()
     let worst: LimitRefusal | null = null
     for (const limit of limited.limits) {
+      if (!this.covers(limit, model)) continue
       const window = this.#meterOf(limited, limit)?.window
       const used = window?.used(nowMs) ?? 0
       if (used < limit.max) continue
@@ -86,6 +101,7 @@ export class Limits {
         metric: limit.metric,
         reason: 'limit',
         window: limit.window,
+        ...(limit.models !== undefined && { models: limit.models }),
         limit: limit.max,
         used,
         retryAfterMs: untilMs === null ? null : untilMs - nowMs,
@@ -96,7 +112,7 @@ export class Limits {
   }
 
   /** Counts a call at the moment of its admission, and notes in `holds` where. What the subject is limited by no more is forgotten: it would count no further. */
-  count(limited: Limited, { request, sinceMs }: RunningCall, holds: Hold[]): void {
+  count(limited: Limited, call: RunningCall, holds: Hold[]): void {
     const { subject, id, limits } = limited
     if (limits.length === 0) {
       this.forget(subject, id)
@@ -104,22 +120,23 @@ export class Limits {
     }
     const nowMs = this.#now()
     const meters = this.#metersOf(limited)
-    let counted = 0
+    let known = 0
     for (const limit of limits) {
-      const name = this.#nameOf(limit)
+      const { name, covers } = this.#factsOf(limit)
       let meter = meters.get(name)
       if (!meter) {
         if (isKept(limit.window)) continue // unknown, and to be learnt with the calls that run now
-        meter = { metric: limit.metric, window: newWindow(limit, nowMs) }
+        meter = newMeter(limit, nowMs)
         meters.set(name, meter)
       }
-      counted++
-      const amount = amountOf(meter.metric, subject, request.estimate)
-      const place = meter.window.count(nowMs, sinceMs, amount)
+      known++
+      if (covers && !covers(call.model)) continue
+      const amount = amountOf(meter.metric, subject, call.estimate)
+      const place = meter.window.count(nowMs, call.sinceMs, amount)
       holds.push({ subject, metric: meter.metric, window: meter.window, place, amount })
     }
-    if (meters.size === counted) return
-    const names = new Set(limits.map((limit) => this.#nameOf(limit)))
+    if (meters.size === known) return
+    const names = new Set(limits.map((limit) => this.#factsOf(limit).name))
     for (const name of meters.keys()) if (!names.has(name)) meters.delete(name)
   }
 
@@ -129,24 +146,38 @@ export class Limits {
     if (all.size > 0) all.delete(id)
   }
 
+  /** What a subject has used in the windows that the store knows has to be learnt anew. */
+  forgetKept(subject: LimitSubject, id: string): void {
+    const meters = this.#meters[subject].get(id)
+    for (const [name, { kept }] of meters ?? []) if (kept) meters?.delete(name)
+  }
+
   /** Takes back what a call counted for that is not made after all, or not here. */
   giveBack(holds: Hold[]): void {
     for (const { window, place, amount } of holds.splice(0)) window.change(place, -amount)
   }
 
-  /** The truth takes the place of what the call might have used; null: it counts for nothing. */
-  settle(call: RunningCall, used: Consumption | null): void {
+  /** A running call may use more than was thought, or nothing that anybody knows of: it counts for that from now on. */
+  reestimate(call: RunningCall, estimate: Readonly<Consumption>): void {
+    call.estimate = estimate
     for (const holds of [call.holds, call.accountHolds]) {
-      for (const { subject, metric, window, place, amount } of holds) {
-        window.change(place, (used ? amountOf(metric, subject, used) : 0) - amount)
+      for (const hold of holds) {
+        const amount = amountOf(hold.metric, hold.subject, estimate)
+        hold.window.change(hold.place, amount - hold.amount)
+        hold.amount = amount
       }
     }
+  }
+
+  /** The truth takes the place of what the call might have used; null: it counts for nothing. */
+  settle(call: RunningCall, used: Consumption | null): void {
+    this.reestimate(call, used ?? NO_CONSUMPTION)
     if (!used) return
     for (const look of this.#looks) if (isOf(call, look.limited)) look.settled.push({ call, used })
   }
 
   /** See LiveState. `running` lists the calls that have not settled. */
-  learn(limited: Limited, read: ReadUsage, running: () => Iterable<RunningCall>): Promise<void> {
+  learn(limited: Limited, read: ReadUsage, running: () => RunningCall[]): Promise<void> {
     const name = `${limited.subject} ${limited.id}`
     const underWay = this.#learning.get(name)
     if (underWay) return underWay
@@ -166,39 +197,47 @@ export class Limits {
     })
   }
 
-  async #look(limited: Limited, read: ReadUsage, running: () => Iterable<RunningCall>): Promise<void> {
+  async #look(limited: Limited, read: ReadUsage, running: () => RunningCall[]): Promise<void> {
     const unknown = limited.limits.filter((limit) => isKept(limit.window) && !this.#meterOf(limited, limit))
     if (unknown.length === 0) return
     const look: Look = { limited, settled: [] }
     this.#looks.add(look)
     try {
       const askedMs = this.#now()
-      const fromMs = Math.min(...unknown.map((limit) => newWindow(limit, askedMs).sinceMs))
-      const unsettled = Array.from(running()).filter((call) => isOf(call, limited))
-      const { spans, recordedCallIds } = await read(
-        fromMs,
-        unsettled.map(({ request }) => request.callId),
-      )
+      const windows = unknown.map((limit) => newMeter(limit, askedMs).window)
+      const unsettled = running().filter((call) => isOf(call, limited))
+      const { spans, recordedCallIds } = await read({
+        fromMs: Math.min(...windows.map(({ sinceMs }) => sinceMs)),
+        stepMs: stepOf(windows),
+        byModel: unknown.some(({ models }) => models !== undefined),
+        callIds: unsettled.map(({ request }) => request.callId),
+      })
       const recorded = new Set(recordedCallIds)
       const isMissing = ({ request }: RunningCall) => !recorded.has(request.callId)
       const missed = look.settled.filter(({ call }) => isMissing(call))
-      const stillRunning = Array.from(running()).filter((call) => isOf(call, limited) && isMissing(call))
+      const stillRunning = running().filter((call) => isOf(call, limited) && isMissing(call))
       const nowMs = this.#now()
       const meters = this.#metersOf(limited)
       for (const limit of unknown) {
-        const { metric } = limit
-        const window = newWindow(limit, nowMs)
+        const { name, covers } = this.#factsOf(limit)
+        const meter = newMeter(limit, nowMs)
+        const { metric, window } = meter
+        const isCovered = ({ model }: Pick<UsageSpan, 'model'>) => !covers || (model !== undefined && covers(model))
         const amount = (used: Readonly<Consumption>) => amountOf(metric, limited.subject, used)
-        // At its end, so that it counts no shorter than it should.
-        for (const { toMs, used } of spans) window.count(nowMs, Math.min(toMs - 1, nowMs), amount(used))
-        for (const { call, used } of missed) window.count(nowMs, call.sinceMs, amount(used))
-        for (const call of stillRunning) {
-          const mayUse = amount(call.request.estimate)
+        for (const span of spans) {
+          // At its end, so that it counts no shorter than it should.
+          if (isCovered(span)) window.count(nowMs, Math.min(span.toMs - 1, nowMs), amount(span.used))
+        }
+        for (const { call, used } of missed) {
+          if (isCovered(call)) window.count(nowMs, call.sinceMs, amount(used))
+        }
+        for (const call of stillRunning.filter(isCovered)) {
+          const mayUse = amount(call.estimate)
           const place = window.count(nowMs, call.sinceMs, mayUse)
           const holds = limited.subject === 'account' ? call.accountHolds : call.holds
           holds.push({ subject: limited.subject, metric, window, place, amount: mayUse })
         }
-        meters.set(this.#nameOf(limit), { metric, window })
+        meters.set(name, meter)
       }
     } finally {
       this.#looks.delete(look)
@@ -206,7 +245,7 @@ export class Limits {
   }
 
   #meterOf({ subject, id }: Limited, limit: Limit): Meter | undefined {
-    return this.#meters[subject].get(id)?.get(this.#nameOf(limit))
+    return this.#meters[subject].get(id)?.get(this.#factsOf(limit).name)
   }
 
   #metersOf({ subject, id }: Limited): Map<string, Meter> {
@@ -221,20 +260,24 @@ export class Limits {
     return meters
   }
 
-  #nameOf(limit: Limit): string {
-    let name = this.#names.get(limit)
-    if (name === undefined) {
-      name = limitName(limit)
-      this.#names.set(limit, name)
+  /** Whether a call for the model counts under the limit; null: a call that asks no account. */
+  covers(limit: Limit, model: string | null): boolean {
+    if (limit.models === undefined) return true
+    return model !== null && (this.#factsOf(limit).covers?.(model) ?? true)
+  }
+
+  #factsOf(limit: Limit): Facts {
+    let facts = this.#facts.get(limit)
+    if (!facts) {
+      facts = { name: limitName(limit), covers: limit.models === undefined ? null : patternMatcher([limit.models]) }
+      this.#facts.set(limit, facts)
     }
-    return name
+    return facts
   }
 }
 
-function newWindow({ window }: Limit, nowMs: number): Window {
-  return window.kind === 'sliding'
-    ? new SlidingWindow(window.ms, nowMs)
-    : new CalendarWindow(window.unit, window.timeZone, nowMs)
+function newMeter({ metric, window }: Limit, nowMs: number): Meter {
+  return { metric, window: newWindow(window, nowMs), kept: isKept(window) }
 }
 
 function isOf({ request, accountId }: RunningCall, { subject, id }: Limited): boolean {

@@ -1,10 +1,18 @@
 import type { Consumption, Limit, Limited, LimitStanding, Refusal } from '../domain/limit.ts'
 
 /**
- * What may be lost on restart: slots, lines, bindings, balances as they are spent. `memory` serves one process.
- * Everything that takes or gives a slot is one step, so that no two processes can ever hold the same one.
+ * What may be lost on restart: slots, lines, bindings, balances as they are spent. Processes that share it each have one
+ * of their own; `memory` serves one process. Everything that takes or gives a slot is one step, so that no two processes
+ * can ever hold the same one.
+ *
+ * Admissions and tickets belong to the process that asked for them, for as long as its heart beats, which it does by
+ * itself from opening to disposing. Within 35 s of its last beat (or at once when it is disposed) others give it up: what
+ * its calls hold goes to whoever waits, their reservations are taken back, and what their callers have spent is read from
+ * the store anew. Should it come back after all, its calls hold nothing any more: `settle` still debits and counts what
+ * they used, `move` asks for everything again, and `await` rejects with `unavailable`.
  */
 export interface LiveState extends AsyncDisposable {
+  readonly processId: string
   /**
    * One step: the caller's limits, user's and key's slot, the bound or best account within its limits with its slot, and
    * the reservations; or a place in line. A call over a limit that only time gives back is refused at once: it does not
@@ -22,8 +30,8 @@ export interface LiveState extends AsyncDisposable {
    * account that it leaves it no longer counts. `unknown_usage` has changed nothing.
    */
   move(admission: Admission, candidates: RankedCandidate[]): Promise<Admission | Ticket | Refused | UnknownUsage>
-  /** A running call turned out to cost more than was reserved for it. */
-  raise(admission: Admission, reservedNanoUsd: number): void
+  /** A running call turns out to use more than was reserved for it, in money or in anything that limits count. What it reserves never becomes less. */
+  raise(admission: Admission, reservation: Reservation): void
   /** The upstream call has ended: gives back slots, exchanges reservations for the truth, debits, and wakes tickets that now fit. Idempotent. */
   settle(admission: Admission, end: Settlement): Promise<void>
   /**
@@ -63,13 +71,15 @@ export interface LiveState extends AsyncDisposable {
 /** An account that may take the call. The order of a list is the order of preference. */
 export interface RankedCandidate {
   accountId: string
+  /** What it would be asked for: the model that its usage row will name as sent upstream. */
+  model: string
   /** Null = no limit; 0 = none allowed. */
   concurrency: number | null
-  /** Over one of these it is no candidate. */
+  /** All that the account has: over one that covers the model it is no candidate. */
   limits: readonly Limit[]
 }
 
-export interface AdmitRequest {
+export interface AdmitRequest extends Reservation {
   callId: string
   userId: string
   keyId: string
@@ -89,9 +99,14 @@ export interface AdmitRequest {
   needsBalance: boolean
   /** What the key may spend in its lifetime, in nano-USD; null = no limit. */
   quotaNanoUsd: number | null
-  reservedNanoUsd: number
   /** Of its key, user and group, those that have limits. */
   limits: readonly Limited[]
+}
+
+/** What a call may use, as far as anybody knows before it has ended. */
+export interface Reservation {
+  /** Of the user's balance. */
+  reservedNanoUsd: number
   /** What the call counts for in limits until it settles. */
   estimate: Readonly<Consumption>
 }
@@ -105,8 +120,8 @@ export interface Admission {
   bound: boolean
   /** The session was bound to the account before. */
   own: boolean
-  /** The caller's limit of money that is nearest to its end, this call included; absent if it has none. */
-  spending?: LimitStanding
+  /** Of a call that was just admitted, what is used of its caller's limits and its account's, itself included; absent if they have none. */
+  standings?: LimitStanding[]
 }
 
 /** A place in line: one number for all that the call needs, all or nothing. */
@@ -160,19 +175,43 @@ export interface StoredStanding {
 /** Looks into the store. Gets the ids of the user's calls that are admitted or in line, and not settled: their charges may be there or not. */
 export type ReadStanding = (unsettledCallIds: string[]) => Promise<StoredStanding>
 
+/** What is asked of a subject's usage. */
+export interface UsageQuestion {
+  /** Calls admitted from this time on. */
+  fromMs: number
+  /** A multiple of a quarter of an hour: spans may be as long, but end at whole multiples of it since 1970. */
+  stepMs: number
+  /** Spans are each of one model. */
+  byModel: boolean
+  /** The subject's calls that have not settled: they may be there or not. */
+  callIds: string[]
+}
+
+/** What was used in a time by calls that were admitted in it. */
+export interface UsageSpan {
+  fromMs: number
+  /** Exclusive. */
+  toMs: number
+  /** As sent upstream; absent unless it was asked for. */
+  model?: string
+  used: Consumption
+}
+
 /** What a subject used of late, as the store has it, in one view. */
 export interface StoredUsage {
-  /** All calls by the time of their admission; `toMs` is exclusive. The first span may begin before the asked time. */
-  spans: { fromMs: number; toMs: number; used: Consumption }[]
+  /** The first may begin before the asked time. */
+  spans: UsageSpan[]
   /** Those of the unsettled calls that are in the spans already. */
   recordedCallIds: string[]
 }
 
-/** Looks into the store for calls admitted from a time on. Gets the ids of the subject's calls that have not settled: they may be there or not. */
-export type ReadUsage = (fromMs: number, unsettledCallIds: string[]) => Promise<StoredUsage>
+/** Looks into the store. */
+export type ReadUsage = (question: UsageQuestion) => Promise<StoredUsage>
 
 export interface AdmissionView {
   callId: string
+  /** The gateway process that runs it. */
+  processId: string
   userId: string
   keyId: string
   /** Empty while it waits for another account. */
@@ -183,6 +222,7 @@ export interface AdmissionView {
 
 export interface TicketView {
   callId: string
+  processId: string
   number: number
   userId: string
   keyId: string

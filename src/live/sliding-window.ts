@@ -22,6 +22,11 @@ export class SlidingWindow {
     return Math.floor(((this.#last - BUCKETS) * this.#ms) / BUCKETS)
   }
 
+  /** What is added up over so many ms, from whole multiples of it on, may be counted as one: it lies in one bucket. */
+  get grainMs(): number {
+    return this.#ms / BUCKETS
+  }
+
   /** What counts now. */
   used(nowMs: number): number {
     this.#roll(nowMs)

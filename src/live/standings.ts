@@ -164,6 +164,17 @@ export class Standings {
     for (const standing of standings) if (standing) standing.balanceNanoUsd = null
   }
 
+  /** What the key has spent may have moved in the store: the next call has to learn it again. */
+  forgetKey(keyId: string): void {
+    this.#keySpent.delete(keyId)
+  }
+
+  /** A call will never settle. */
+  forgetCall(callId: string): void {
+    this.#inBalance.delete(callId)
+    this.#inKeySpent.delete(callId)
+  }
+
   #of(userId: string): Standing {
     let standing = this.#users.get(userId)
     if (!standing) {

@@ -101,7 +101,7 @@ export class Vacancies {
   }
 
   #exceeded(candidate: RankedCandidate): LimitRefusal | null {
-    return hasLimits(candidate) ? this.#limits.exceeded(limitedAccount(candidate)) : null
+    return hasLimits(candidate) ? this.#limits.exceeded(limitedAccount(candidate), candidate.model) : null
   }
 
   #boundAmong({ request }: Arrival, candidates: readonly RankedCandidate[]): RankedCandidate | null {

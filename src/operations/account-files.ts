@@ -1,7 +1,8 @@
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { PROVIDERS, type ProviderName } from '../domain/account.ts'
-import { GatewayError } from '../domain/errors.ts'
+import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import { checkedModelMap, type ModelMap } from '../domain/model-map.ts'
 import { claimsOf } from '../lib/jwt.ts'
 import { providers } from '../providers/index.ts'
 import type { NewAccount } from './add-account.ts'
@@ -71,6 +72,7 @@ const ownEntry = z.strictObject({
   weight: z.number().int().min(0).optional(),
   concurrency: z.number().int().min(0).nullable().optional(),
   models: z.array(z.string()).optional(),
+  model_map: z.record(z.string(), z.string()).optional(),
   headers: z.record(z.string(), z.string()).optional(),
   expires: z.union([z.string(), z.date()]).optional(),
 })
@@ -88,11 +90,11 @@ function fromOwnList(entry: unknown, index: number): FoundAccount {
   const { data } = result
   const expiresAtMs = data.expires === undefined ? null : new Date(data.expires).getTime()
   if (Number.isNaN(expiresAtMs)) return { ...head, account: { refusal: 'expires: not a date such as 2027-01-31' } }
-  const { provider, priority, weight, concurrency, models, headers } = data
+  const { provider, priority, weight, concurrency, models, model_map: modelMap, headers } = data
   const signing = signingWith(data)
   if ('refusal' in signing) return { ...head, account: signing }
   const account = { provider, ...signing, baseUrl: data.base_url ?? null, expiresAtMs }
-  return { ...head, account: { ...account, priority, weight, concurrency, models, headers } }
+  return { ...head, account: { ...account, priority, weight, concurrency, models, modelMap, headers } }
 }
 
 /** By what an entry's account signs its calls. */
@@ -139,14 +141,14 @@ function isSub2api(document: Record<string, unknown>, accounts: unknown[]): bool
 function fromSub2api(entry: unknown, index: number): FoundAccount {
   const fields = isRecord(entry) ? entry : {}
   const credentials = isRecord(fields.credentials) ? fields.credentials : {}
-  const { models, mapped } = modelsOf(credentials.model_mapping)
+  const { leftOut, ...served } = modelsOf(credentials.model_mapping)
   const head = {
     ...headOf(index, fields, fields.platform),
     paused: false,
     leftOut: [
       ...(fields.proxy_key ? ['its proxy'] : []),
       ...(typeof fields.rate_multiplier === 'number' && fields.rate_multiplier !== 1 ? ['its rate multiplier'] : []),
-      ...(mapped ? ['its model map'] : []),
+      ...leftOut,
     ],
   }
   if (fields.type !== 'apikey' && fields.type !== 'upstream') {
@@ -155,7 +157,7 @@ function fromSub2api(entry: unknown, index: number): FoundAccount {
       account: { refusal: `accounts of type '${String(fields.type)}' cannot be used yet, only API keys` },
     }
   }
-  return { ...head, account: keyAccount(head.provider, credentials, { ...fields, models }) }
+  return { ...head, account: keyAccount(head.provider, credentials, { ...fields, ...served }) }
 }
 
 // ---- claude-relay-service: its account export ----
@@ -176,16 +178,16 @@ function fromClaudeRelayService(document: Record<string, unknown>): FoundAccount
     (Array.isArray(document[list]) ? document[list] : []).map((entry: unknown, index): FoundAccount => {
       const fields = isRecord(entry) ? entry : {}
       const credentials = isRecord(fields.credentials) ? fields.credentials : fields
-      const { models, mapped } = modelsOf(fields.supportedModels)
+      const { leftOut, ...served } = modelsOf(fields.supportedModels)
       const head = {
         ...headOf(index, fields, provider),
         from: `${list}, entry ${index + 1}`,
         paused: isFalse(fields.isActive) || isFalse(fields.schedulable),
-        leftOut: [...(isRecord(fields.proxy) ? ['its proxy'] : []), ...(mapped ? ['its model map'] : [])],
+        leftOut: [...(isRecord(fields.proxy) ? ['its proxy'] : []), ...leftOut],
       }
       if (refusal) return { ...head, account: { refusal } }
       const concurrency = Number(fields.maxConcurrentTasks ?? 0)
-      return { ...head, account: keyAccount(provider, credentials, { ...fields, concurrency, models }) }
+      return { ...head, account: keyAccount(provider, credentials, { ...fields, concurrency, ...served }) }
     }),
   )
 }
@@ -206,7 +208,7 @@ function headOf(index: number, fields: Record<string, unknown>, provider: unknow
 function keyAccount(
   provider: string,
   credentials: Record<string, unknown>,
-  fields: { priority?: unknown; concurrency?: unknown; expires_at?: unknown; models: string[] },
+  fields: { priority?: unknown; concurrency?: unknown; expires_at?: unknown; models: string[]; modelMap: ModelMap },
 ): FoundAccount['account'] {
   if (!isProvider(provider)) return unsupported(provider).account
   const apiKey = credentials.api_key ?? credentials.apiKey
@@ -223,6 +225,7 @@ function keyAccount(
     concurrency: Number.isInteger(concurrency) && concurrency > 0 ? concurrency : null,
     expiresAtMs: fields.expires_at && Number.isFinite(expires) ? expires * 1000 : null,
     models: fields.models,
+    modelMap: fields.modelMap,
   }
 }
 
@@ -232,13 +235,31 @@ function withOwnVersion(url: string, provider: ProviderName): string {
   return bare + new URL(providers[provider].defaultBaseUrl).pathname.replace(/\/$/, '')
 }
 
-/** A list of models, or a map from names to names: one that maps each name to itself is a list. */
-function modelsOf(value: unknown): { models: string[]; mapped: boolean } {
+/**
+ * A list of models, or a map from names to names: nothing else is served then, and what has its own name for a value is
+ * sent as it is asked for.
+ */
+function modelsOf(value: unknown): { models: string[]; modelMap: ModelMap; leftOut: string[] } {
   const read = typeof value === 'string' ? parsedOr(value, null) : value
-  if (Array.isArray(read)) return { models: read.filter((model) => typeof model === 'string'), mapped: false }
-  if (!isRecord(read)) return { models: [], mapped: false }
-  const entries = Object.entries(read)
-  return { models: entries.map(([asked]) => asked), mapped: entries.some(([asked, sent]) => asked !== sent) }
+  if (!isRecord(read)) {
+    const models = Array.isArray(read) ? read.filter((model) => typeof model === 'string') : []
+    return { models, modelMap: {}, leftOut: [] }
+  }
+  const models = Object.keys(read)
+  const modelMap = Object.fromEntries(Object.entries(read).filter(([asked, sent]) => asked !== sent))
+  return isModelMap(modelMap) ? { models, modelMap, leftOut: [] } : { models, modelMap: {}, leftOut: ['its model map'] }
+}
+
+/** True if it can be one here. */
+function isModelMap(map: Record<string, unknown>): map is ModelMap {
+  if (Object.values(map).some((sent) => typeof sent !== 'string')) return false
+  try {
+    checkedModelMap(map as ModelMap)
+    return true
+  } catch (error) {
+    if (isGatewayError(error)) return false
+    throw error
+  }
 }
 
 function parsedOr(text: string, otherwise: unknown): unknown {

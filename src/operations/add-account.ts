@@ -1,6 +1,8 @@
 import type { Credentials, OauthCredentials, ProviderName } from '../domain/account.ts'
+import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limit } from '../domain/limit.ts'
+import { checkedModelMap, type ModelMap } from '../domain/model-map.ts'
 import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
 import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
@@ -19,7 +21,9 @@ export interface NewAccount {
   weight?: number | undefined
   concurrency?: number | null | undefined
   limits?: Limit[] | undefined
+  deadlines?: Partial<Deadlines> | undefined
   models?: string[] | undefined
+  modelMap?: ModelMap | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
   groupIds: string[]
@@ -48,7 +52,9 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     concurrency:
       input.concurrency === undefined && input.oauth ? DEFAULT_OAUTH_CONCURRENCY : (input.concurrency ?? null),
     limits: input.limits ?? [],
+    deadlines: input.deadlines ?? {},
     models: input.models ?? [],
+    modelMap: checkedModelMap(input.modelMap ?? {}),
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? input.oauth?.expiresAtMs ?? null,
     ...sealed(work, id, input),
@@ -61,10 +67,11 @@ export type AccountUpdate = Omit<AccountChanges, 'sealedCredentials' | 'last4'> 
 
 /** Changes an account; a new key replaces the old one and ends its rest. Throws `invalid_request` or `conflict`. */
 export async function updateAccount(work: Workspace, id: string, update: AccountUpdate): Promise<StoredAccount> {
-  const { apiKey, baseUrl, headers, ...rest } = update
+  const { apiKey, baseUrl, modelMap, headers, ...rest } = update
   const changes: AccountChanges = {
     ...rest,
     ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
+    ...(modelMap !== undefined && { modelMap: checkedModelMap(modelMap) }),
     ...(headers !== undefined && { headers: checkedHeaders(headers) }),
     ...(apiKey !== undefined && sealed(work, id, { apiKey })),
   }

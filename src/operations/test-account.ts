@@ -34,7 +34,7 @@ export async function testAccount(work: Workspace, account: StoredAccount): Prom
   const { config } = work
   await using upstream = new UpstreamClient({
     rules: () => config.urls,
-    connectTimeoutMs: config.gateway.connectTimeoutMs,
+    connectTimeoutMs: () => account.deadlines.connectMs ?? config.gateway.connectTimeoutMs,
   })
   const forwarded = { headers: {}, query: '?limit=1000' }
   const exchange = upstream.send(provider.request('models', forwarded, account, credentials, null))

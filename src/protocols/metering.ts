@@ -1,5 +1,5 @@
 import { NO_USAGE } from '../domain/usage.ts'
-import { JsonScanError, type ScannedObject, scanTopLevel } from '../lib/json-scan.ts'
+import { type ScannedObject, scannedOrNull } from '../lib/json-scan.ts'
 import type { MeterReading, UsageMeter } from './protocol.ts'
 import { EVENT_BYTES_MAX, EventTooLarge, PIECE_BYTES } from './sse.ts'
 
@@ -22,16 +22,6 @@ const TOKENS_MAX = 1_000_000_000
 /** Null for what is no count. */
 export function countOf(value: unknown): number | null {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= TOKENS_MAX ? (value as number) : null
-}
-
-/** Some keys of an answer's top level; null if it is not one whole JSON object. */
-export function scanAnswer(body: Buffer, keys: ReadonlySet<string>): ScannedObject | null {
-  try {
-    return scanTopLevel(body, keys)
-  } catch (error) {
-    if (error instanceof JsonScanError) return null
-    throw error
-  }
 }
 
 /** Reads one JSON answer, when all of it is there. */
@@ -59,7 +49,7 @@ export class BodyMeter implements UsageMeter {
   end(): void {
     const chunks = this.#chunks
     this.#chunks = []
-    const answer = scanAnswer(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), this.#keys)
+    const answer = scannedOrNull(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), this.#keys)
     if (answer) this.#readAnswer(answer, this.reading)
   }
 }

@@ -2,6 +2,7 @@ import type { ProtocolName, SessionSource } from '../domain/call.ts'
 import type { GatewayError } from '../domain/errors.ts'
 import type { LimitStanding } from '../domain/limit.ts'
 import type { Usage } from '../domain/usage.ts'
+import type { Place } from '../lib/json-scan.ts'
 import type { SseEvent } from './sse.ts'
 
 /** Request headers as node:http gives them: lower-case names. */
@@ -14,6 +15,8 @@ export interface Protocol {
   parse(headers: Headers, body: Buffer): CallFacts
   /** A meter for one answer: a stream of events, or one JSON body. */
   usageMeter(stream: boolean): UsageMeter
+  /** How an answer has to be changed for whoever asked so; null = its bytes pass, as they do unless there is a reason. */
+  answerEdit(facts: CallFacts, upstreamModel: string, stream: boolean): AnswerEdit | null
   /** Bytes that mean nothing to a client and show that the stream lives; only between whole events. */
   keepAlive(): Buffer
   /** An error of ours before anything was sent. */
@@ -46,6 +49,8 @@ export interface RenderedError {
 
 export interface CallFacts {
   requestedModel: string
+  /** Where in the body the model's name is written, which a map may change; null where it is written in the path. */
+  modelAt: Place | null
   /** The client asked for a stream. */
   stream: boolean
   maxOutputTokens: number | null
@@ -69,6 +74,14 @@ export interface UsageMeter {
   end(): void
   readonly reading: MeterReading
 }
+
+/**
+ * Changes one answer on its way to the client, behind the meter, which reads it as it came. Of a stream it is given every
+ * event in order, whole and with its blank line (one buffer may hold several; only the last of the stream may be torn), of
+ * a JSON body all of it at once. It gives back what goes out in their place: the same buffer where nothing is to change,
+ * an empty one for what the client is not to see. Never throws: what it cannot read it leaves alone.
+ */
+export type AnswerEdit = (bytes: Buffer) => Buffer
 
 export interface MeterReading {
   usage: Usage

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { SessionSource } from '../domain/call.ts'
 import { GatewayError } from '../domain/errors.ts'
+import { MODEL_CHARACTERS_MAX } from '../domain/model-map.ts'
 import { JsonScanError, type ScannedObject, scanTopLevel } from '../lib/json-scan.ts'
 import type { Conversation } from './protocol.ts'
 
-/** A longer model name is not one. */
-const MODEL_CHARACTERS_MAX = 256
 /** A longer session signal is none. */
 const SESSION_CHARACTERS_MAX = 512
 

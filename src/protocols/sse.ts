@@ -135,13 +135,37 @@ function readUsualEvent(text: string, start: number, blank: number): PlacedEvent
   return { name: name || 'message', data: text.slice(dataLine + 'data: '.length, blank), start, whole: true }
 }
 
+/** A line, and what ends it. */
+const LINES = /(.*?)(\r\n|\r|\n|$)/gsy
+
+function fieldOf(line: string): { field: string; valueAt: number } {
+  const colon = line.indexOf(':')
+  if (colon < 0) return { field: line, valueAt: line.length }
+  return { field: line.slice(0, colon), valueAt: line[colon + 1] === ' ' ? colon + 2 : colon + 1 }
+}
+
+/**
+ * Where in a text the `at`-th character of the data is that belongs to the event beginning at `start`: data of several
+ * lines is joined by one character, whatever ends the lines.
+ */
+export function placeOfData(text: string, start: number, at: number): number {
+  let before = 0
+  for (const { index, 1: line = '' } of text.slice(start).matchAll(LINES)) {
+    const { field, valueAt } = fieldOf(line)
+    if (field !== 'data') continue
+    const after = before + line.length - valueAt
+    if (at <= after) return start + index + valueAt + at - before
+    before = after + 1
+  }
+  throw new RangeError('the event has no such data')
+}
+
 /** The general way. `offset` is where the text begins. */
 function* readAnyEvents(text: string, offset: number): Generator<PlacedEvent> {
-  const lines = /(.*?)(\r\n|\r|\n|$)/gsy
   let name = ''
   let data: string[] = []
   let start = offset
-  for (const match of text.matchAll(lines)) {
+  for (const match of text.matchAll(LINES)) {
     const [matched, line = '', lineEnd] = match
     const after = match.index + matched.length
     if (line === '' && lineEnd !== '') {
@@ -150,11 +174,9 @@ function* readAnyEvents(text: string, offset: number): Generator<PlacedEvent> {
       data = []
       start = offset + after
     } else {
-      const colon = line.indexOf(':')
-      const field = colon < 0 ? line : line.slice(0, colon)
-      const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
-      if (field === 'event') name = value
-      else if (field === 'data') data.push(value)
+      const { field, valueAt } = fieldOf(line)
+      if (field === 'event') name = line.slice(valueAt)
+      else if (field === 'data') data.push(line.slice(valueAt))
     }
     if (after >= text.length) break
   }

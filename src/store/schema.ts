@@ -71,6 +71,8 @@ export interface AccountsTable {
   concurrency: number | null
   limits: string
   models: string
+  /** JSON of a ModelMap. */
+  model_map: string
   headers: string
   expires_at_ms: number | null
   /** JSON of a Rest. */
@@ -79,6 +81,7 @@ export interface AccountsTable {
   model_rests: string
   /** JSON of RestRule[]. */
   rest_rules: string
+  deadlines: string
   /** JSON of VendorWindow[]. */
   windows: string
   woken_at_ms: number | null
@@ -178,6 +181,7 @@ export interface UsageTable {
   first_token_ms: number | null
   duration_ms: number
   choice: string | null
+  seen_limits: string | null
   attempts: string
   upstream_request_id: string | null
   client_ip: string

@@ -9,8 +9,10 @@ import type {
 } from '../domain/account.ts'
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
 import type { CallRecord } from '../domain/call.ts'
+import type { Deadlines } from '../domain/deadline.ts'
 import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
 import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
+import type { ModelMap } from '../domain/model-map.ts'
 import type { PriceRow } from '../domain/price.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { User, UserRole, UserStatus } from '../domain/user.ts'
@@ -186,8 +188,12 @@ export interface AddAccount {
   /** None if left out. */
   limits?: Limit[]
   models: string[]
+  /** Empty if left out. */
+  modelMap?: ModelMap
   headers: Record<string, string>
   expiresAtMs: number | null
+  /** None if left out. */
+  deadlines?: Partial<Deadlines>
   last4: string
   sealedCredentials: string
   groupIds: string[]
@@ -234,13 +240,16 @@ export interface UsageStore {
   /** From roll-ups: a time inside a quarter of an hour counts as its beginning. Throws `internal` if a sum is beyond 2^53. */
   report(input: { filter: UsageFilter; by: ReportDimension }): Promise<ReportRow[]>
   /**
-   * What somebody used since a time, by quarters of an hour of the calls' admission (a time inside one counts as its
-   * beginning), and which of the named calls are in it: one view. `spending` says what callers have spent: cost or charge.
+   * What somebody used since a time (one inside a quarter of an hour counts as its beginning) by the time of the calls'
+   * admission, and which of the named calls are in it: one view. The time is cut at whole multiples of `stepMs`, which is
+   * one of a quarter of an hour; `byModel` tells models apart. `spending` says what callers have spent: cost or charge.
    */
   consumption(input: {
     subject: LimitSubject
     id: string
     fromMs: number
+    stepMs: number
+    byModel: boolean
     spending: 'cost' | 'charged'
     callIds: string[]
   }): Promise<RecentUsage>
@@ -251,8 +260,8 @@ export interface UsageStore {
 }
 
 export interface RecentUsage {
-  /** `toMs` is exclusive. */
-  spans: { fromMs: number; toMs: number; used: Consumption }[]
+  /** By time; `toMs` is exclusive. Where models are told apart each is of one, as sent upstream. */
+  spans: { fromMs: number; toMs: number; model?: string; used: Consumption }[]
   /** Those of the asked calls that are in the spans already. */
   recordedCallIds: string[]
 }

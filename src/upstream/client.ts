@@ -64,13 +64,20 @@ export interface AnswerSink {
   fail(failure: UpstreamFailure): void
 }
 
+/** Where connections go, and the way under it. */
+interface Target {
+  pool: Pool
+  prefix: string
+}
+
 /** Sends requests to upstreams: pools per base URL, address checks at connect time, no redirects, no retries of its own. */
 export class UpstreamClient implements AsyncDisposable {
-  readonly #pools = new Map<string, { pool: Pool; prefix: string }>()
+  /** By base URL, and by how long connecting may take. */
+  readonly #targets = new Map<number, Map<string, Target>>()
   /** Forgotten, but with exchanges that are still running. */
   readonly #closing = new Set<Pool>()
   readonly #rules: () => UrlRules
-  readonly #connectTimeoutMs: number
+  readonly #connectTimeoutMs: () => number
   readonly #resolve: Resolve
   /** Connections that carried a request before. */
   readonly #used = new WeakSet<Socket>()
@@ -84,7 +91,7 @@ export class UpstreamClient implements AsyncDisposable {
     this.#writing = null
   }
 
-  constructor(options: { rules: () => UrlRules; connectTimeoutMs: number; resolve?: Resolve }) {
+  constructor(options: { rules: () => UrlRules; connectTimeoutMs: () => number; resolve?: Resolve }) {
     this.#rules = options.rules
     this.#connectTimeoutMs = options.connectTimeoutMs
     this.#resolve = options.resolve ?? lookup
@@ -92,12 +99,12 @@ export class UpstreamClient implements AsyncDisposable {
   }
 
   /** Starts a request. What becomes of it is told by the exchange; this never throws. */
-  send(request: OutgoingRequest): UpstreamExchange {
+  send(request: OutgoingRequest, connectTimeoutMs = this.#connectTimeoutMs()): UpstreamExchange {
     const exchange = new UpstreamExchange((starting) => {
       this.#writing = starting
     })
     try {
-      const { pool, prefix } = this.#poolOf(request.baseUrl)
+      const { pool, prefix } = this.#targetOf(request.baseUrl, connectTimeoutMs)
       const { method, headers, body } = request
       pool.dispatch({ path: prefix + request.path, method, headers, body, headersTimeout: 0, bodyTimeout: 0 }, exchange)
     } catch (error) {
@@ -108,36 +115,45 @@ export class UpstreamClient implements AsyncDisposable {
 
   /** Forgets pools and with them what their URLs were checked against; running exchanges go on. */
   reload(): void {
-    for (const { pool } of this.#pools.values()) {
+    for (const pool of this.#pools()) {
       this.#closing.add(pool)
       const forget = () => this.#closing.delete(pool)
       pool.close().then(forget, forget)
     }
-    this.#pools.clear()
+    this.#targets.clear()
   }
 
-  #poolOf(baseUrl: string): { pool: Pool; prefix: string } {
-    let entry = this.#pools.get(baseUrl)
-    if (!entry) {
+  #targetOf(baseUrl: string, connectTimeoutMs: number): Target {
+    let targets = this.#targets.get(connectTimeoutMs)
+    if (!targets) {
+      targets = new Map()
+      this.#targets.set(connectTimeoutMs, targets)
+    }
+    let target = targets.get(baseUrl)
+    if (!target) {
       const url = new URL(checkBaseUrl(baseUrl, this.#rules()))
       const pool = new Pool(url.origin, {
-        connect: guardedConnector(this.#rules, this.#connectTimeoutMs, this.#resolve),
+        connect: guardedConnector(this.#rules, connectTimeoutMs, this.#resolve),
         connections: CONNECTIONS_MAX,
         // Else undici holds all calls to a host back until the first connection has told which protocol it speaks.
         allowH2: false,
         keepAliveTimeout: KEEP_ALIVE_MS,
         maxHeaderSize: HEADER_BYTES_MAX,
       })
-      entry = { pool, prefix: url.pathname === '/' ? '' : url.pathname }
-      this.#pools.set(baseUrl, entry)
+      target = { pool, prefix: url.pathname === '/' ? '' : url.pathname }
+      targets.set(baseUrl, target)
     }
-    return entry
+    return target
+  }
+
+  #pools(): Pool[] {
+    return Array.from(this.#targets.values(), (targets) => Array.from(targets.values(), ({ pool }) => pool)).flat()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     unsubscribe(SEND_HEADERS, this.#onSendHeaders)
-    const pools = [...Array.from(this.#pools.values(), ({ pool }) => pool), ...this.#closing]
-    this.#pools.clear()
+    const pools = [...this.#pools(), ...this.#closing]
+    this.#targets.clear()
     await Promise.all(pools.map((pool) => pool.destroy()))
   }
 }

@@ -459,13 +459,16 @@ function assistantBlocks(says: Sayable, tools: Tool[], ids: () => string): fc.Ar
   return fc.tuple(thoughts, texts, calls).map(([thoughts, texts, calls]) => [...thoughts, ...texts, ...calls])
 }
 
+/** Without doubles, and those of a namespace next to each other, as a format that has namespaces writes them. */
 function distinct(tools: Tool[]): Tool[] {
   const seen = new Set<string>()
-  return tools.filter((tool) => {
+  const once = tools.filter((tool) => {
     const fits = !seen.has(tool.name)
     seen.add(tool.name)
     return fits
   })
+  const namespaceOf = (tool: Tool) => (tool.kind === 'hosted' ? '' : (tool.namespace ?? ''))
+  return once.sort((a, b) => namespaceOf(a).localeCompare(namespaceOf(b)))
 }
 
 function requestOf(says: Sayable): fc.Arbitrary<NeutralRequest> {

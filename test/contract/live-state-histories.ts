@@ -5,6 +5,7 @@ import { LiveStateModel, type Outcome } from './live-state-model.ts'
 import {
   accounts,
   type LiveStateMaker,
+  type Neighbour,
   openWorld,
   session,
   type Waiting,
@@ -25,7 +26,20 @@ interface Limits {
 
 /** Something that happens. `which` picks one of those that run or wait, whoever is there at the time; -1 = the last. */
 type Step =
-  | { kind: 'admit'; user: number; key: number; accounts: number[]; session: number | null; reserves: boolean }
+  | {
+      kind: 'admit'
+      user: number
+      key: number
+      accounts: number[]
+      session: number | null
+      reserves: boolean
+      next: boolean
+    }
+  | { kind: 'raise'; which: number; nanoUsd: number }
+  /** The second process dies, and another takes its place. */
+  | { kind: 'die' }
+  /** A call of a process that died has ended all the same. */
+  | { kind: 'settle late'; which: number; confirmsBinding: boolean; debit: number }
   | { kind: 'settle'; which: number; confirmsBinding: boolean; debit: number }
   | { kind: 'move'; which: number; accounts: number[] }
   | { kind: 'abort'; which: number }
@@ -82,10 +96,11 @@ const admitting = (parts: {
     kind: fc.constant('admit' as const),
     session: fc.option(fc.nat(1)),
     reserves: fc.boolean(),
+    next: fc.boolean(),
     ...parts,
   })
-const settling = (which: fc.Arbitrary<number>) =>
-  fc.record({ kind: fc.constant('settle' as const), which, confirmsBinding: fc.boolean(), debit: fc.nat(9) })
+const debits = { confirmsBinding: fc.boolean(), debit: fc.nat(9) }
+const settling = (which: fc.Arbitrary<number>) => fc.record({ kind: fc.constant('settle' as const), which, ...debits })
 const tensOfMs = (max: number) => fc.nat(max).map((tens) => tens * 10)
 
 /** Anything, with pauses long enough that waits end in every way. */
@@ -96,6 +111,9 @@ const mixed = fc.tuple(
     { weight: 5, arbitrary: settling(which) },
     tensOfMs(80),
     { weight: 1, arbitrary: unbind },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('raise' as const), which, nanoUsd: fc.nat(40) }) },
+    { weight: 1, arbitrary: fc.constant<Step>({ kind: 'die' }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('settle late' as const), which, ...debits }) },
   ),
 )
 /** One user's calls, most of which end at once, while A is busy for long: tickets are passed again and again. */
@@ -121,6 +139,9 @@ const passing = fc.tuple(
 const WAIT_MS = 3_007
 const STICKY_WAIT_MS = 2_003
 
+/** Timers of the two processes. */
+const HEARTS = 2
+
 /** All that shows of a live state. */
 interface Seen {
   said: Outcome
@@ -133,14 +154,20 @@ interface Seen {
 /** A history that happens to a live state and to the model alike. */
 class History {
   readonly #world: World
+  #next: Neighbour
   readonly #limits: Limits
   readonly #model: LiveStateModel
   readonly #admissions = new Map<string, Admission>()
+  /** Of processes that died. */
+  readonly #lost: Admission[] = []
+  /** Calls of the second process. */
+  readonly #ofNext = new Set<string>()
   readonly #waiting = new Map<string, Waiting>()
   readonly #outcomes = new Map<string, Outcome>()
 
-  constructor(world: World, limits: Limits) {
+  constructor(world: World, next: Neighbour, limits: Limits) {
     this.#world = world
+    this.#next = next
     this.#limits = limits
     this.#model = new LiveStateModel(world.time.nowMs)
     this.#model.balances.set(userId(PAYER), limits.balanceNanoUsd)
@@ -155,11 +182,27 @@ class History {
       this.#model.pass(step.ms)
     } else if (step.kind === 'admit') {
       const request = this.#request(step)
-      said = [this.#entered(request.callId, await live.admit(request)), this.#model.admit(request)]
+      const process = step.next ? this.#next.live : live
+      if (step.next) this.#ofNext.add(request.callId)
+      said = [
+        this.#entered(request.callId, await process.admit(request)),
+        this.#model.admit(request, process.processId),
+      ]
       this.#passOn()
     } else if (step.kind === 'settle') {
       const admission = pick([...this.#admissions.values()], step.which)
       if (admission) await this.#settle(admission, step)
+    } else if (step.kind === 'settle late') {
+      const [admission] = this.#lost.splice(step.which % (this.#lost.length || 1), 1)
+      if (admission) await this.#settle(admission, step)
+    } else if (step.kind === 'die') {
+      await this.#die()
+    } else if (step.kind === 'raise') {
+      const admission = pick([...this.#admissions.values()], step.which)
+      if (admission) {
+        this.#world.raise(admission, { reservedNanoUsd: step.nanoUsd })
+        this.#model.raise(admission.callId, step.nanoUsd)
+      }
     } else if (step.kind === 'unbind') {
       const binding = pick([...(await live.bindings())], step.which)
       if (binding) {
@@ -190,8 +233,9 @@ class History {
     return [await this.#seen(said[0]), this.#expected(said[1])]
   }
 
-  /** Ends everything that waits or runs. */
+  /** Ends everything that waits or runs, or was lost. */
   async end(): Promise<void> {
+    for (const admission of this.#lost) await this.#world.end(admission)
     for (const waiting of this.#waiting.values()) waiting.abort(new Error('aborted'))
     await this.#hear()
     for (const admission of this.#admissions.values()) {
@@ -239,9 +283,27 @@ class History {
     })
   }
 
+  /** What the dead process's calls held is free, what they cost is learnt anew, and another process begins. */
+  async #die(): Promise<void> {
+    const { processId } = this.#next.live
+    await this.#next.live[Symbol.asyncDispose]()
+    this.#model.giveUp(processId)
+    await this.#hear()
+    for (const callId of this.#ofNext) {
+      const admission = this.#admissions.get(callId)
+      if (admission) this.#lost.push(admission)
+      this.#admissions.delete(callId)
+    }
+    this.#ofNext.clear()
+    await learnBalance(this.#world, this.#model.balances.get(userId(PAYER)) ?? 0)
+    this.#model.unknown.clear()
+    this.#next = await this.#world.join(`${processId}'`)
+  }
+
   #candidates(places: number[]): RankedCandidate[] {
     return places.map((place) => ({
       accountId: ACCOUNTS[place] as string,
+      model: 'm',
       concurrency: this.#limits.accounts[place] ?? null,
       limits: [],
     }))
@@ -265,7 +327,8 @@ class History {
     }
     waiting.outcome.then(
       (answer) => end(this.#note(ticket.callId, answer)),
-      (error: Error) => end(error.message.includes('ended while') ? 'ended' : error.message),
+      ({ message }: Error) =>
+        end(message.includes('ended while') ? 'ended' : message === 'live state is closed' ? 'gone' : message),
     )
   }
 
@@ -279,7 +342,10 @@ class History {
     return `${limit === 0 ? 'forbidden' : reason} ${subject}`
   }
 
-  async #settle(admission: Admission, { confirmsBinding, debit }: Step & { kind: 'settle' }): Promise<void> {
+  async #settle(
+    admission: Admission,
+    { confirmsBinding, debit }: Step & { kind: 'settle' | 'settle late' },
+  ): Promise<void> {
     this.#admissions.delete(admission.callId)
     const debitNanoUsd = admission.callId.startsWith(userId(PAYER)) ? debit : 0
     await this.#world.end(admission, { confirmsBinding, debitNanoUsd })
@@ -333,9 +399,8 @@ export async function historiesContract(t: Test, maker: LiveStateMaker): Promise
       await fc.assert(
         fc.asyncProperty(histories, async ([limits, steps]) => {
           await using world = await openWorld(maker)
-          const payer = { userId: userId(PAYER), keyId: 'k0' }
-          await world.live.learn(payer, async () => ({ ...limits, keySpentNanoUsd: 0, recordedCallIds: [] }))
-          const history = new History(world, limits)
+          await learnBalance(world, limits.balanceNanoUsd)
+          const history = new History(world, await world.join('next'), limits)
           for (const step of steps) {
             const [seen, expected] = await history.take(step)
             same(seen, expected)
@@ -344,7 +409,7 @@ export async function historiesContract(t: Test, maker: LiveStateMaker): Promise
             due += seen.tickets.filter(({ passes }) => passes >= 8).length
           }
           await history.end()
-          same([await world.running(), await world.inLine(), world.time.timers], [{}, [], 0])
+          same([await world.running(), await world.inLine(), world.time.timers], [{}, [], HEARTS])
         }),
         { seed: 20261125, numRuns: 150, interruptAfterTimeLimit: 20_000 },
       )
@@ -396,6 +461,12 @@ export async function historiesContract(t: Test, maker: LiveStateMaker): Promise
     )
     t.pass()
   })
+}
+
+/** Tells what the payer has, as the store would, in which none of its calls are. */
+async function learnBalance({ live }: World, balanceNanoUsd: number): Promise<void> {
+  const payer = { userId: userId(PAYER), keyId: 'k0' }
+  await live.learn(payer, async () => ({ balanceNanoUsd, keySpentNanoUsd: 0, recordedCallIds: [] }))
 }
 
 function userId(user: number): string {

@@ -4,6 +4,7 @@ import {
   type Limit,
   type Limited,
   type LimitRefusal,
+  type LimitStanding,
   type LimitWindow,
   NO_CONSUMPTION,
 } from '../../src/domain/limit.ts'
@@ -159,8 +160,9 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
       { fromMs: quarter - 3_600_000, toMs: quarter - 2_700_000, used: used({ requests: 1, spentNanoUsd: 10 }) },
       { fromMs: quarter, toMs: quarter + 900_000, used: used({ requests: 2, spentNanoUsd: 80 }) },
     ]
-    await live.learnUsage(limited, async (fromMs, callIds) => {
-      t.same([fromMs, callIds], [time.nowMs - (time.nowMs % 86_400_000), []])
+    await live.learnUsage(limited, async (question) => {
+      const fromMs = time.nowMs - (time.nowMs % 86_400_000)
+      t.same(question, { fromMs, stepMs: 900_000, byModel: false, callIds: [] })
       return { spans, recordedCallIds: [] }
     })
     const call = await world.run({ limits: [limited] })
@@ -175,6 +177,18 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     time.pass(30 * 60_000)
     await world.run({ limits: [limited] })
     t.match(await refusedBy(world, { limits: [limited] }), { metric: 'requests', used: 5, window: DAY })
+  })
+
+  t.test('a limit for some models counts on while others are asked for and other limits taken away', async (t) => {
+    await using world = await openWorld(maker)
+    const opus: Limit = { ...limit('requests', 1), models: 'opus-*' }
+    const of = (model: string, ...limits: Limit[]) => [{ ...account('A', ...limits), model }]
+    await world.run({ candidates: of('opus-5', opus, limit('requests', 9)) })
+    await world.run({ candidates: of('haiku-5', opus) })
+    t.match(await refusedBy(world, { candidates: of('opus-6', opus) }), { models: 'opus-*', limit: 1, used: 1 })
+    await world.run({ candidates: of('haiku-5', opus) })
+    const [standing] = (await world.live.standings({ subject: 'account', id: 'A', limits: [opus] })) as LimitStanding[]
+    t.match(standing, { limit: opus, used: 1 })
   })
 
   t.test('one look serves all who ask, and rejects as it does', async (t) => {
@@ -294,15 +308,28 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     t.match(await waiting.outcome, { kind: 'admission', accountId: 'A' })
   })
 
-  t.test('an admission tells the limit of money that is nearest to its end', async (t) => {
+  t.test('an admission tells what is used of all limits, itself included', async (t) => {
     await using world = await openWorld(maker)
-    const limits = [
-      ofKey(limit('usd', 100), limit('requests', 1000)),
-      ofUser(limit('usd', 50)),
-      ofGroup(limit('usd', 900)),
-    ]
-    const call = await world.run({ limits, estimate: used({ spentNanoUsd: 40 }) })
-    t.match(call.spending, { subject: 'user', limit: { max: 50 }, used: 40 })
-    t.notOk('spending' in (await world.run({ limits: [ofKey(limit('requests', 1000))] })))
+    const limits = [ofKey(limit('usd', 100), limit('requests', 1000)), ofGroup(limit('usd', 900))]
+    const candidates = [account('A', limit('requests', 9)), account('B', limit('requests', 9))]
+    const before = await world.run({ limits, candidates, estimate: used({ spentNanoUsd: 40 }) })
+    const call = await world.run({ limits, candidates, estimate: used({ spentNanoUsd: 5 }) })
+    const seen = (standings = call.standings) =>
+      standings?.map(({ subject, subjectId, limit, used }) => [subject, subjectId, limit.metric, used])
+    t.same(seen(before.standings), [
+      ['key', 'u-key', 'usd', 40],
+      ['key', 'u-key', 'requests', 1],
+      ['group', 'g', 'usd', 40],
+      ['account', 'A', 'requests', 1],
+    ])
+    t.same(seen(), [
+      ['key', 'u-key', 'usd', 45],
+      ['key', 'u-key', 'requests', 2],
+      ['group', 'g', 'usd', 45],
+      ['account', 'A', 'requests', 2],
+    ])
+    t.same(seen((await world.run({ candidates })).standings), [['account', 'A', 'requests', 3]])
+    t.notOk('standings' in (await world.run()), 'nothing where there are none')
+    t.notOk('standings' in ((await world.live.move(call, candidates.slice(1))) as object), 'nor where it moves')
   })
 }

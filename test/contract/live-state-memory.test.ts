@@ -1,8 +1,12 @@
 import t from 'tap'
 import { MemoryLiveState } from '../../src/live/memory.ts'
+import { MemoryState } from '../../src/live/memory-state.ts'
 import { liveStateContract } from './live-state.ts'
 
 await liveStateContract(t, {
   name: 'memory',
-  open: async (time) => new MemoryLiveState(time.clock, time.setTimer),
+  async open(time) {
+    const state = new MemoryState(time.clock, time.setTimer)
+    return { join: async (processId, setTimer) => new MemoryLiveState(processId, time.clock, setTimer, state) }
+  },
 })

@@ -3,6 +3,11 @@ import type { AdmitRequest, RankedCandidate } from '../../src/live/live-state.ts
 /** A call of the model: it waits, runs, or both while it moves. */
 interface ModelCall {
   request: AdmitRequest
+  process: string
+  /** As it was raised. */
+  reservedNanoUsd: number
+  /** Its place among those that were ever admitted. */
+  started: number
   number: number
   /** Tickets that had been served when it came. */
   turn: number
@@ -34,6 +39,10 @@ export class LiveStateModel {
   readonly outcomes = new Map<string, Outcome>()
   readonly bindings = new Map<string, string>()
   readonly balances = new Map<string, number>()
+  /** Users whose balance has to be learnt anew. */
+  readonly unknown = new Set<string>()
+  #lost: ModelCall[] = []
+  #started = 0
   #calls: ModelCall[] = []
   #arrivals = 0
   #served = 0
@@ -56,10 +65,13 @@ export class LiveStateModel {
     }))
   }
 
-  admit(request: AdmitRequest): Outcome {
+  admit(request: AdmitRequest, process: string): Outcome {
     if (this.#isSpent(request)) return 'spent'
     const call: ModelCall = {
       request,
+      process,
+      reservedNanoUsd: request.reservedNanoUsd,
+      started: 0,
       number: ++this.#arrivals,
       turn: this.#served,
       candidates: request.candidates,
@@ -81,10 +93,32 @@ export class LiveStateModel {
     return this.#enter(call)
   }
 
-  settle(callId: string, confirmsBinding: boolean, debitNanoUsd: number): void {
+  raise(callId: string, nanoUsd: number): void {
     const call = this.#find(callId)
+    call.reservedNanoUsd = Math.max(call.reservedNanoUsd, nanoUsd)
+  }
+
+  /** The process dies: its calls hold nothing any more, and nobody waits for it. */
+  giveUp(process: string): void {
+    for (const call of this.#waitingCalls().filter((one) => one.process === process)) {
+      this.#endWait(call, 'gone')
+      this.#serveLine()
+    }
+    const calls = this.#runningCalls().filter((one) => one.process === process)
+    for (const call of calls.sort((a, b) => a.started - b.started)) {
+      this.#calls = this.#calls.filter((other) => other !== call)
+      this.#lost.push(call)
+      this.unknown.add(call.request.userId)
+      this.#serveLine()
+    }
+  }
+
+  settle(callId: string, confirmsBinding: boolean, debitNanoUsd: number): void {
+    const lost = this.#lost.find(({ request }) => request.callId === callId)
+    const call = lost ?? this.#find(callId)
     const { session, userId } = call.request
     this.#calls = this.#calls.filter((other) => other !== call)
+    this.#lost = this.#lost.filter((other) => other !== call)
     if (call.waits) this.outcomes.set(callId, 'ended')
     const balance = this.balances.get(userId)
     if (balance !== undefined) this.balances.set(userId, balance - debitNanoUsd)
@@ -99,7 +133,7 @@ export class LiveStateModel {
 
   unbind(sessionKey: string): void {
     this.bindings.delete(sessionKey)
-    for (const call of this.#calls) if (call.request.session?.key === sessionKey) call.bound = false
+    for (const call of [...this.#calls, ...this.#lost]) if (call.request.session?.key === sessionKey) call.bound = false
     this.#serveLine()
   }
 
@@ -154,8 +188,8 @@ export class LiveStateModel {
 
   #isSpent({ userId, needsBalance }: AdmitRequest): boolean {
     const calls = this.#runningCalls().filter(({ request }) => request.userId === userId)
-    const reserved = calls.reduce((sum, { request }) => sum + request.reservedNanoUsd, 0)
-    return needsBalance && (this.balances.get(userId) ?? 0) - reserved <= 0
+    const reserved = calls.reduce((sum, { reservedNanoUsd }) => sum + reservedNanoUsd, 0)
+    return needsBalance && !this.unknown.has(userId) && (this.balances.get(userId) ?? 0) - reserved <= 0
   }
 
   // ---- who fits ----
@@ -250,6 +284,7 @@ export class LiveStateModel {
         ({ request, number }) => request.userId === userId && number < call.number,
       )
       for (const passed of older) passed.passes++
+      call.started = ++this.#started
     }
     call.runs = true
     call.waits = false

@@ -24,7 +24,7 @@ async function slowLook(world: World, caller = CALLER) {
 /** The balance, as refusals tell it: what is left when all of it is reserved. */
 async function balanceOf(world: World, userId = 'u'): Promise<number> {
   const probe = await world.run({ userId, keyId: 'probe', candidates: accounts('probe') })
-  world.live.raise(probe, Number.MAX_SAFE_INTEGER)
+  world.raise(probe, { reservedNanoUsd: Number.MAX_SAFE_INTEGER })
   const refusal = await world.refuse({ userId, keyId: 'probe', needsBalance: true, candidates: accounts('probe') })
   await world.end(probe)
   return refusal.limit
@@ -110,11 +110,11 @@ export async function moneyContract(t: Test, maker: LiveStateMaker): Promise<voi
     t.match(await world.refuse(call), { metric: 'balance', limit: 100, used: 120 })
     await world.end(second, { debitNanoUsd: 10 })
     const third = await world.run({ ...call, reservedNanoUsd: 0 })
-    world.live.raise(first, 90)
-    world.live.raise(first, 30)
+    world.raise(first, { reservedNanoUsd: 90 })
+    world.raise(first, { reservedNanoUsd: 30 })
     t.match(await world.refuse(call), { limit: 90, used: 90 }, 'a reservation only grows')
     await world.end(first, { debitNanoUsd: 89 })
-    world.live.raise(first, 1000)
+    world.raise(first, { reservedNanoUsd: 1000 })
     await world.run({ ...call, reservedNanoUsd: 0 })
     await world.end(third, { debitNanoUsd: 1 })
     t.match(await world.refuse(call), { limit: 0, used: 0 })

@@ -171,6 +171,7 @@ export async function slotsContract(t: Test, maker: LiveStateMaker): Promise<voi
     const { ticket } = await world.wait({ userId: 'w', candidates: accounts('B:1 A:1') })
     t.same((await world.live.admissions())[0], {
       callId: running.callId,
+      processId: 'process',
       userId: 'u',
       keyId: 'u-key',
       accountId: 'A',
@@ -179,6 +180,7 @@ export async function slotsContract(t: Test, maker: LiveStateMaker): Promise<voi
     t.same(await world.live.tickets(), [
       {
         callId: ticket.callId,
+        processId: 'process',
         number: ticket.number,
         userId: 'w',
         keyId: 'w-key',

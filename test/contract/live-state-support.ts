@@ -1,4 +1,4 @@
-import { NO_CONSUMPTION } from '../../src/domain/limit.ts'
+import { type Consumption, NO_CONSUMPTION } from '../../src/domain/limit.ts'
 import type { Clock, SetTimer } from '../../src/lib/clock.ts'
 import type {
   Admission,
@@ -43,10 +43,25 @@ export class FakeTime {
   }
 }
 
-/** One kind of live state: makes empty ones. */
+/** One kind of live state: makes empty ones, that processes can share. */
 export interface LiveStateMaker {
   name: string
-  open(time: FakeTime): Promise<LiveState>
+  open(time: FakeTime): Promise<Shared>
+}
+
+/** What processes share of live state. */
+export interface Shared {
+  /** Another process, with timers of its own. */
+  join(processId: string, setTimer: SetTimer): Promise<LiveState>
+}
+
+/** A process beside the world's own one, that can be stopped: killed, for those who see it from outside. */
+export interface Neighbour {
+  live: LiveState
+  /** From now on its heart does not beat. */
+  stop(): void
+  /** It had not died: what it had to do meanwhile it does now. */
+  goOn(): void
 }
 
 /** A live state, its time, and shorter words for what tests do with it. */
@@ -62,6 +77,10 @@ export interface World extends AsyncDisposable {
   /** Has it refused, or throws. */
   refuse(changes?: Partial<AdmitRequest>): Promise<Refused['refusal']>
   end(admission: Admission, end?: Partial<Settlement>): Promise<void>
+  /** Reserves more money for it, or raises what it counts for in limits. */
+  raise(admission: Admission, more: { reservedNanoUsd?: number; estimate?: Partial<Consumption> }): void
+  /** Another process that shares the state. */
+  join(processId: string): Promise<Neighbour>
   /** Call ids in line, in order of arrival. */
   inLine(): Promise<string[]>
   /** Account by call id. */
@@ -75,9 +94,9 @@ export interface Waiting {
   abort: (reason: Error) => void
 }
 
-export async function openWorld(maker: LiveStateMaker): Promise<World> {
-  const time = new FakeTime()
-  const live = await maker.open(time)
+export async function openWorld(maker: LiveStateMaker, time = new FakeTime()): Promise<World> {
+  const shared = await maker.open(time)
+  const live = await shared.join('process', time.setTimer)
   let calls = 0
   const request: World['request'] = (changes = {}) => {
     const userId = changes.userId ?? 'u'
@@ -121,10 +140,31 @@ export async function openWorld(maker: LiveStateMaker): Promise<World> {
     },
     end: (admission, end) =>
       live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null, ...end }),
+    raise: (admission, { reservedNanoUsd = 0, estimate }) =>
+      live.raise(admission, { reservedNanoUsd, estimate: { ...NO_CONSUMPTION, ...estimate } }),
+    join: (processId) => neighbour(shared, processId, time),
     inLine: async () => (await live.tickets()).map(({ callId }) => callId),
     running: async () =>
       Object.fromEntries((await live.admissions()).map(({ callId, accountId }) => [callId, accountId])),
     [Symbol.asyncDispose]: () => live[Symbol.asyncDispose](),
+  }
+}
+
+async function neighbour(shared: Shared, processId: string, time: FakeTime): Promise<Neighbour> {
+  let isStopped = false
+  const missed: (() => void)[] = []
+  const live = await shared.join(processId, (afterMs, callback) =>
+    time.setTimer(afterMs, () => (isStopped ? missed.push(callback) : callback())),
+  )
+  return {
+    live,
+    stop: () => {
+      isStopped = true
+    },
+    goOn: () => {
+      isStopped = false
+      for (const callback of missed.splice(0)) callback()
+    },
   }
 }
 
@@ -140,7 +180,7 @@ export function waitFor(live: LiveState, ticket: Ticket): Waiting {
 export function accounts(text: string): RankedCandidate[] {
   return text.split(' ').map((word) => {
     const [accountId = '', limit] = word.split(':')
-    return { accountId, concurrency: limit === undefined ? null : Number(limit), limits: [] }
+    return { accountId, model: 'm', concurrency: limit === undefined ? null : Number(limit), limits: [] }
   })
 }
 

@@ -3,7 +3,7 @@ import { ERROR_STATUS, type ErrorCode, GatewayError } from '../../src/domain/err
 import type { Usage } from '../../src/domain/usage.ts'
 import { NO_USAGE } from '../../src/domain/usage.ts'
 import { AnswerReader } from '../../src/gateway/answer-reader.ts'
-import type { MeterReading, Protocol } from '../../src/protocols/protocol.ts'
+import type { CallFacts, MeterReading, Protocol } from '../../src/protocols/protocol.ts'
 import { readEvents } from '../../src/protocols/sse.ts'
 
 /** An upstream's answer, and what is to be read from it however it is cut. */
@@ -18,6 +18,8 @@ export interface AnswerSample {
   error?: string
   /** Of a stream: where the terminal event begins; null = there is none, and all goes out at once. */
   terminalAt?: number | null
+  /** Where its model's name does not stand as its first JSON text of that name: bytes that do not come again and end in it. */
+  modelWritten?: string
   /** Bytes at the end that are part of no event and go to nobody. */
   tornBytes?: number
 }
@@ -30,8 +32,14 @@ interface Outcome {
   reading: MeterReading
 }
 
-function readAnswer(protocol: Protocol, streams: boolean, pieces: Buffer[]): Outcome {
-  const reader = new AnswerReader(protocol, streams)
+/** A client's name for a model that a map sends under another. */
+const ASKED = 'asked "for" 模型'
+
+/** `sent`: the answer is one to a client that asked for ASKED, which was sent under this name. */
+function readAnswer(protocol: Protocol, streams: boolean, pieces: Buffer[], sent?: string): Outcome {
+  const facts = { requestedModel: ASKED } as CallFacts
+  const edit = sent === undefined ? null : protocol.answerEdit(facts, sent, streams)
+  const reader = new AnswerReader(protocol, streams, edit)
   for (const piece of pieces) reader.push(piece)
   reader.end()
   const readyBytes = reader.ready.reduce((sum, bytes) => sum + bytes.length, 0)
@@ -54,23 +62,35 @@ export function protocolContract(t: Test, protocol: Protocol, samples: AnswerSam
   })
 
   t.test('an answer cut into two at any byte is the same answer', async (t) => {
-    for (const sample of samples) {
-      const { bytes } = sample
-      const wrong = differences(
-        protocol,
-        sample,
-        Array.from(bytes, (_, at) => [bytes.subarray(0, at), bytes.subarray(at)]),
-      )
-      t.same(wrong, [], sample.name)
-    }
+    for (const sample of samples) t.same(differences(protocol, sample, cutsOf(sample)), [], sample.name)
   })
 
   t.test('an answer in single bytes, or in pieces of any lengths, is the same answer', async (t) => {
+    for (const sample of samples) t.same(differences(protocol, sample, manyPiecesOf(sample)), [], sample.name)
+  })
+
+  t.test('an answer under a map names the model that was asked for; all else of it is the same', async (t) => {
     for (const sample of samples) {
-      const { bytes } = sample
-      const inBytes = Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))
-      const atRandom = Array.from({ length: 50 }, (_, seed) => piecesOf(bytes, randomFrom(seed)))
-      t.same(differences(protocol, sample, [inBytes, ...atRandom]), [], sample.name)
+      const { streams, name, terminalAt } = sample
+      const plain = readAnswer(protocol, streams, [sample.bytes])
+      const sent = plain.reading.reportedModel ?? 'a-model'
+      const edited = readAnswer(protocol, streams, [sample.bytes], sent)
+      const expected = renamed(sample, untorn(sample), plain.reading.reportedModel)
+      t.equal(edited.passed.toString(), expected.toString(), name)
+      t.same(edited.reading, plain.reading, `${name}: it is read as it came`)
+      if (streams && terminalAt !== undefined && terminalAt !== null) {
+        const held = renamed(sample, untorn(sample).subarray(terminalAt), plain.reading.reportedModel)
+        t.equal(edited.passed.length - edited.readyBytes, held.length, `${name}: terminal`)
+      }
+      t.same(differences(protocol, sample, [...cutsOf(sample), ...manyPiecesOf(sample)], sent), [], `${name}: cut`)
+    }
+  })
+
+  t.test('an edit that finds nothing to change gives back the bytes themselves', async (t) => {
+    t.equal(protocol.answerEdit({ requestedModel: 'a' } as CallFacts, 'a', true), null, 'there is none without a map')
+    for (const { bytes, streams, name } of samples) {
+      const edit = protocol.answerEdit({ requestedModel: ASKED } as CallFacts, 'another-model', streams)
+      t.equal(edit?.(bytes), bytes, name)
     }
   })
 
@@ -96,6 +116,7 @@ export function protocolContract(t: Test, protocol: Protocol, samples: AnswerSam
         const damaged = Buffer.from(sample.bytes)
         for (let n = 0; n < 8; n++) damaged[Math.floor(random() * damaged.length)] = Math.floor(random() * 256)
         const { reading } = readAnswer(protocol, sample.streams, piecesOf(damaged, random))
+        readAnswer(protocol, sample.streams, piecesOf(damaged, random), reading.reportedModel ?? 'a-model')
         outcomes.add(reading.ended)
         if (Object.values(reading.usage).some((count) => !Number.isSafeInteger(count) || count < 0))
           outcomes.add('not a count')
@@ -147,13 +168,30 @@ function untorn({ bytes, tornBytes = 0 }: AnswerSample): Buffer {
   return bytes.subarray(0, bytes.length - tornBytes)
 }
 
+/** What a client gets of these bytes of the answer if its model is called ASKED there, as often as it is named. */
+function renamed(sample: AnswerSample, bytes: Buffer, model: string | null): Buffer {
+  if (model === null) return bytes
+  const { modelWritten = JSON.stringify(model) } = sample
+  const asked = modelWritten.replace(/"[^"]*"$/, () => JSON.stringify(ASKED))
+  return Buffer.from(bytes.toString().replaceAll(modelWritten, () => asked))
+}
+
+function cutsOf({ bytes }: AnswerSample): Buffer[][] {
+  return Array.from(bytes, (_, at) => [bytes.subarray(0, at), bytes.subarray(at)])
+}
+
+function manyPiecesOf({ bytes }: AnswerSample): Buffer[][] {
+  const inBytes = Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))
+  return [inBytes, ...Array.from({ length: 50 }, (_, seed) => piecesOf(bytes, randomFrom(seed)))]
+}
+
 /** Where an answer in pieces is not what it is as a whole; at most a few of them. */
-function differences(protocol: Protocol, sample: AnswerSample, ways: Buffer[][]): string[] {
-  const whole = readAnswer(protocol, sample.streams, [sample.bytes])
+function differences(protocol: Protocol, sample: AnswerSample, ways: Buffer[][], sent?: string): string[] {
+  const whole = readAnswer(protocol, sample.streams, [sample.bytes], sent)
   const expected = JSON.stringify(whole.reading)
   const wrong: string[] = []
   for (const pieces of ways) {
-    const { passed, readyBytes, reading } = readAnswer(protocol, sample.streams, pieces)
+    const { passed, readyBytes, reading } = readAnswer(protocol, sample.streams, pieces, sent)
     const cuts = pieces.length > 3 ? `${pieces.length} pieces` : `cut at ${pieces[0]?.length}`
     if (JSON.stringify(reading) !== expected) wrong.push(`${cuts}: ${JSON.stringify(reading)} instead of ${expected}`)
     if (!passed.equals(whole.passed)) wrong.push(`${cuts}: the bytes differ`)

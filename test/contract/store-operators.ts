@@ -400,8 +400,10 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       concurrency: 3,
       limits: LIMITS,
       models: ['claude-*'],
+      modelMap: { 'claude-haiku-*': 'other', 'gpt-6': 'claude-opus-5-5' },
       headers: { 'x-team': 'blue' },
       expiresAtMs: START_MS + 1,
+      deadlines: { firstEventMs: 90_000 },
       groupIds: [...groupIds, ...groupIds],
       by,
     }
@@ -433,6 +435,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       concurrency: null,
       limits: [],
       models: [],
+      modelMap: { a: 'b' },
       headers: {},
       expiresAtMs: null,
       last4: '9999',

@@ -47,6 +47,7 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       status: null,
       fault: 'reset',
       message: '"ü\n',
+      lost: { usage: { inputTokens: big, outputTokens: 1 }, costNanoUsd: Number.MAX_SAFE_INTEGER },
     }
     const full = callOf(scene, {
       usage,
@@ -56,13 +57,19 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       multiplierMicro: 2 ** 33,
       durationMs: big,
       firstTokenMs: big,
+      seenLimits: [
+        {
+          ...{ subject: 'key', subjectId: scene.keyId, used: big },
+          limit: { metric: 'usd', max: 5, window: { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' } },
+        },
+      ],
       choice: {
         candidates: [scene.accountId, 'acc_other'],
         others: [{ accountId: 'acc_resting', why: 'rests (rate_limit) for 5 s' }],
         waited: true,
         session: { conversation: 'ünï', source: 'first words', binding: 'detour' },
       },
-      attempts: [attempt, { ...attempt, status: 529, message: null }],
+      attempts: [attempt, { ...attempt, status: 529, message: null, lost: null }],
       userAgent: 'ünï "quoted" 😀',
       estimated: true,
       error: 'upstream_cut',
@@ -104,7 +111,9 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
         waited: false,
         session: { conversation: odd, source: 'metadata.user_id', binding: 'new' },
       },
-      attempts: [{ accountId: scene.accountId, startedMs: 0, endedMs: 1, status: 1, fault: odd, message: odd }],
+      attempts: [
+        { accountId: scene.accountId, startedMs: 0, endedMs: 1, status: 1, fault: odd, message: odd, lost: null },
+      ],
     })
     t.equal(await store.usage.record(call, false), 'committed')
     t.match((await store.usage.show(call.id)).requestedModel, /^a.?b.c\n$/su)
@@ -247,7 +256,7 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
     t.same(asked.recordedCallIds, ids.slice(1, 2), 'of any number of calls')
   })
 
-  await test('what somebody has used of late is told by quarters of an hour, in one view', async (t, store) => {
+  await test('what somebody has used of late is told by time of admission and by model, in one view', async (t, store) => {
     const [scene, other] = [await addScene(store, 1_000_000), await addScene(store, 1_000_000)]
     const at = (atMs: number, n: number, of = scene) =>
       callOf(of, { atMs, costNanoUsd: n, chargedNanoUsd: 2 * n, usage: usageOf(n), upstreamModel: `model-${n % 2}` })
@@ -275,19 +284,44 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
     for (const subject of ['key', 'user', 'group', 'account'] as const) {
       const name = idsOf[subject]
       for (const spending of ['cost', 'charged'] as const) {
-        const asked = { subject, id: scene[name], fromMs: START_MS + 7, spending, callIds }
-        const { spans, recordedCallIds } = await store.usage.consumption(asked)
-        const expected = [START_MS, START_MS + QUARTER_MS].map((fromMs) => {
-          const toMs = fromMs + QUARTER_MS
-          const inIt = calls.filter((call) => call[name] === scene[name] && call.atMs >= fromMs && call.atMs < toMs)
+        const subjects = calls.filter((call) => call[name] === scene[name])
+        const spanOf = (fromMs: number, toMs: number, model?: string) => {
+          const inIt = subjects.filter(
+            ({ atMs, upstreamModel }) => atMs >= fromMs && atMs < toMs && upstreamModel === (model ?? upstreamModel),
+          )
           const used = sumOf(inIt)
-          return { fromMs, toMs, used: { ...used, spentNanoUsd: used.costNanoUsd * (spending === 'cost' ? 1 : 2) } }
-        })
-        t.same(spans, expected, `${subject} ${spending}`)
-        t.same(recordedCallIds.toSorted(), calls.map(({ id }) => id).toSorted())
+          const spentNanoUsd = used.costNanoUsd * (spending === 'cost' ? 1 : 2)
+          return { fromMs, toMs, ...(model !== undefined && { model }), used: { ...used, spentNanoUsd } }
+        }
+        const asked = { subject, id: scene[name], fromMs: START_MS + 7, spending, callIds }
+        const quarters = await store.usage.consumption({ ...asked, stepMs: QUARTER_MS, byModel: false })
+        const [first, second, third] = [START_MS, START_MS + QUARTER_MS, START_MS + 2 * QUARTER_MS] as const
+        t.same(quarters.spans, [spanOf(first, second), spanOf(second, third)], `${subject} ${spending}`)
+        t.same(quarters.recordedCallIds.toSorted(), calls.map(({ id }) => id).toSorted())
+        const hours = { ...asked, fromMs: START_MS - 4 * QUARTER_MS, stepMs: 4 * QUARTER_MS, byModel: true }
+        const { spans } = await store.usage.consumption(hours)
+        const [before, after] = [START_MS - 4 * QUARTER_MS, START_MS + 4 * QUARTER_MS] as const
+        const isThere = ({ used }: { used: { requests: number } }) => used.requests > 0
+        t.same(
+          spans,
+          [
+            spanOf(before, START_MS, 'model-1'),
+            spanOf(START_MS, after, 'model-0'),
+            spanOf(START_MS, after, 'model-1'),
+          ].filter(isThere),
+          'by hours and models',
+        )
       }
     }
-    const nobody = { subject: 'key' as const, id: 'key_none', fromMs: 0, spending: 'cost' as const, callIds: [] }
+    const nobody = {
+      subject: 'key' as const,
+      id: 'key_none',
+      fromMs: 0,
+      stepMs: QUARTER_MS,
+      byModel: false,
+      spending: 'cost' as const,
+      callIds: [],
+    }
     t.same(await store.usage.consumption(nobody), { spans: [], recordedCallIds: [] })
     await store.usage.prune({ beforeMs: START_MS + QUARTER_MS, by })
     const { spans } = await store.usage.consumption({ ...nobody, id: scene.keyId })

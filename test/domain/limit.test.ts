@@ -55,7 +55,21 @@ t.test('what is no limit is refused with what is wrong', async (t) => {
     ['requests=60/31d', 'a window of 31d is too long: 1s to 30d are possible'],
     ['requests=60/1h30m', /^'1h30m' is not a window/],
     ['requests=60/year', /^'year' is not a window: 1s to 30d such as 1m, 5h or 1d, or day, week or month\.$/],
-    ['requests=60/1d@UTC', /Only day, week and month have a time zone\.$/],
+    ['requests=60/1d@UTC', /Only day, week and month have a time zone; a start is such as 2026-11-01T00:00Z\.$/],
+    ['requests=60/5h@2026-11-31', "'2026-11-31' is no start: a time such as 2026-11-01 or 2026-11-01T08:15Z"],
+    ['requests=60/5h@2026-11-01T24:15Z', /is no start/],
+    ['requests=60/5h@2026-11-01 08:15', /is no start/],
+    [
+      'requests=60/5h@2026-11-01T08:20Z',
+      /^a start is at a quarter of an hour, such as 08:00 or 08:15, and '2026.*' is not$/,
+    ],
+    ['requests=60/100m@2026-11-01', 'windows of 100m from a start are not of whole quarters of an hour, such as 75m'],
+    ['requests=60/45m@2026-11-01', 'windows of 45m are too short: 1h to 366d are possible from a start'],
+    ['requests=60/367d@2026-11-01', 'windows of 367d are too long: 1h to 366d are possible from a start'],
+    ['requests=60/year@2026-11-01', /^'year@2026-11-01' is not a window/],
+    ['requests[]=60/1m', /is not METRIC=N\/WINDOW/],
+    ['requests[a[b]=60/1m', /is not METRIC=N\/WINDOW/],
+    ['request[opus]=60/1m', /^'request' is no metric/],
     ['usd=5/month@Mars/Olympus', "'Mars/Olympus' is no time zone: name one such as UTC or Europe/Berlin"],
     ['usd=5/month@', /is no time zone/],
     ['requests=60', /^'requests=60' is not METRIC=N\/WINDOW, such as/],
@@ -65,6 +79,39 @@ t.test('what is no limit is refused with what is wrong', async (t) => {
   ] as const) {
     t.throws(() => read(text), { code: 'invalid_request', message }, text)
   }
+})
+
+t.test('windows from a start, and limits for some models', async (t) => {
+  const start = Date.parse('2026-11-01T00:00Z')
+  t.same(set('usd=50/7d@2026-11-01T00:00Z').window, { kind: 'anchored', every: 7 * 86_400_000, startMs: start })
+  t.same(set('usd=50/7d@2026-11-01').window, set('usd=50/week@2026-11-01T01:00+01:00').window)
+  t.same(set('usd=50/month@2026-11-01').window, { kind: 'anchored', every: 'month', startMs: start })
+  t.match(read('usd=1/day@2026-11-01T02:00', 'Europe/Berlin'), {
+    limit: { window: { every: 86_400_000, startMs: start + 3_600_000 } },
+  })
+  t.same(
+    ['7d@2026-11-01', 'month@2026-08-31T23:45Z', '75m@2026-11-01T08:15+05:45'].map((text) =>
+      formatWindow(set(`usd=1/${text}`).window),
+    ),
+    ['7d@2026-11-01T00:00Z', 'month@2026-08-31T23:45Z', '75m@2026-11-01T02:30Z'],
+  )
+  t.same(set('requests[claude-opus-*]=100/5h'), {
+    metric: 'requests',
+    models: 'claude-opus-*',
+    max: 100,
+    window: { kind: 'sliding', ms: 5 * 3_600_000 },
+  })
+  t.equal(limitName(set('tokens[a/b=c]=1k/1m')), 'tokens[a/b=c]/1m')
+  const before = ['requests=1/1m', 'requests[a]=2/1m', 'requests[a]=3/1h', 'requests[b]=4/1m'].map(set)
+  const after = (...changes: string[]) =>
+    changedLimits(
+      before,
+      changes.map((text) => read(text)),
+    ).map((limit) => `${limitName(limit)} ${limit.max}`)
+  t.same(after('requests[a]=5/60s'), ['requests/1m 1', 'requests[a]/1m 5', 'requests[a]/1h 3', 'requests[b]/1m 4'])
+  t.same(after('requests[a]=none/1m', 'requests[b]=none'), ['requests/1m 1', 'requests[a]/1h 3'])
+  t.same(after('requests=none'), ['requests[a]/1m 2', 'requests[a]/1h 3', 'requests[b]/1m 4'], 'each by its name')
+  t.same(after('none'), [])
 })
 
 t.test('changes add, replace by metric and window, and take away', async (t) => {

@@ -117,7 +117,7 @@ t.test('a line has so many places, and says so', async (t) => {
   t.test('none at all is no question of waiting', async (t) => {
     const { key } = gw.scenes.none
     const answer = await gw.call({ key, body: numbered(1) })
-    t.match(answer, { status: 403, headers: { 'x-should-retry': 'false' }, text: /this user may run no calls at all/ })
+    t.match(answer, { status: 429, headers: { 'x-should-retry': 'false' }, text: /this user may run no calls at all/ })
   })
 })
 

@@ -6,12 +6,14 @@ import { startGateway, type WantedAccount } from '../support/gateway.ts'
 /** Failures when the client has got something already, and answers that are not of the kind that was asked for. */
 
 t.test('when the client has the head of a stream already, because it was kept waiting', async (t) => {
-  const waits = (script: Script): WantedAccount => ({ scripts: [{ headDelayMs: 500, ...script }] })
+  const waits = (script: Script, times = 1): WantedAccount => ({
+    scripts: Array.from({ length: times }, () => ({ headDelayMs: 500, ...script })),
+  })
   const gw = await startGateway(t, {
     config: { 'gateway.keep_alive_first': '150ms', 'gateway.keep_alive_interval': '100ms' },
     setUp: async (site) => ({
       recovers: await site.scene({ accounts: [waits({ status: 500 }), {}] }),
-      fails: await site.scene({ accounts: [waits({ status: 500 })] }),
+      fails: await site.scene({ accounts: [waits({ status: 500 }, 3)] }),
       limited: await site.scene({ accounts: [waits({ status: 429, headers: { 'retry-after': '60' } })] }),
       refused: await site.scene({
         accounts: [
@@ -22,18 +24,19 @@ t.test('when the client has the head of a stream already, because it was kept wa
         ],
       }),
       json: await site.scene({ accounts: [waits({ body: '{"type":"message"}' }), {}] }),
-      onlyJson: await site.scene({ accounts: [waits({ body: '{"type":"message"}' })] }),
+      onlyJson: await site.scene({ accounts: [waits({ body: '{"type":"message"}' }, 3)] }),
+      again: await site.scene({ accounts: [waits({ status: 500 })] }),
       asJson: await site.scene({ accounts: [waits({})] }),
     }),
   })
   const call = (name: keyof typeof gw.scenes, stream = true) =>
     gw.call({ key: gw.scenes[name].key, body: messageRequest(stream) })
-  const [recovers, fails, limited, refused, json, onlyJson, asJson] = await Promise.all([
+  const [recovers, fails, limited, refused, json, onlyJson, again, asJson] = await Promise.all([
     ...[call('recovers'), call('fails'), call('limited'), call('refused'), call('json'), call('onlyJson')],
-    call('asJson', false),
+    ...[call('again'), call('asJson', false)],
   ])
   const PING = /^event: ping\ndata: \{"type": "ping"\}\n\n/
-  for (const answer of [recovers, fails, limited, refused, json, onlyJson]) {
+  for (const answer of [recovers, fails, limited, refused, json, onlyJson, again]) {
     t.match(answer, {
       status: 200,
       headers: { 'content-type': 'text/event-stream; charset=utf-8' },
@@ -50,6 +53,7 @@ t.test('when the client has the head of a stream already, because it was kept wa
     "the upstream's words",
   )
   t.match(json?.text, /event: message_stop\n/, 'one body is no answer any more')
+  t.match(again?.text, /event: message_start\n[\s\S]*event: message_stop\n/, 'the same one may still answer')
   t.match(onlyJson?.text, /event: error\ndata: {"type":"error","error":{"type":"overloaded_error"/)
   t.match(
     asJson,
@@ -59,9 +63,26 @@ t.test('when the client has the head of a stream already, because it was kept wa
   const rows = await gw.settled()
   const of = (name: keyof typeof gw.scenes) => rows.find(({ userId }) => userId === gw.scenes[name].user.id)
   t.match(of('recovers'), { outcome: 'complete', status: 200, attempts: [{ fault: 'api_error' }, { fault: null }] })
-  t.match(of('fails'), { outcome: 'failed', status: 200 })
+  t.match(of('fails'), { outcome: 'failed', status: 200, attempts: { length: 3 } })
   t.match(of('refused'), { outcome: 'rejected', error: 'http_400', status: 200 })
   t.match(of('json'), { outcome: 'complete', attempts: [{ fault: 'invalid_answer' }, { fault: null }] })
+})
+
+t.test('a preamble is held so that an error may still fail over, but not for long', async (t) => {
+  const early: Script = { breaks: { after: 1, how: 'error_event' }, eventDelayMs: 600 }
+  for (const [hold, text, attempts] of [
+    ['30s', /^event: message_start\n[\s\S]*event: message_stop\n/, 2],
+    ['300ms', /^event: message_start\n.*\n\nevent: error\ndata: .*overloaded_error.*\n\n$/, 1],
+  ] as const) {
+    const gw = await startGateway(t, {
+      config: { 'gateway.preamble_hold': hold },
+      setUp: (site) => site.scene({ accounts: [{ scripts: [early] }, {}] }),
+    })
+    const answer = await gw.call({ key: gw.scenes.key, body: messageRequest(true) })
+    t.match(answer.text, text, hold)
+    t.equal(answer.text.split('message_start').length, 3, 'one beginning: it is named twice in it')
+    t.match(await gw.settled(), [{ attempts: { length: attempts } }])
+  }
 })
 
 t.test('one body instead of a stream goes on as the body that it is', async (t) => {

@@ -23,7 +23,7 @@ const TEXT = { text: ['one ', 'two ', 'three '] }
 type RestKind = { hardness: Rest['hardness']; ms: number } | null
 
 interface Fault {
-  script: Script | Script[]
+  script: Script
   /** Only calls of this form fail so. */
   only?: 'stream' | 'json'
   account?: WantedAccount
@@ -31,16 +31,21 @@ interface Fault {
   reason: string
   /**
    * request: the client gets it as it came · account, upstream: another account is asked, and alone the client gets
-   * `alone` · late: it is too late for another account, the client gets an error event of this type, or a reset.
+   * `alone`, for upstream once the account has failed thrice · late: it is too late for another account, the client gets
+   * an error event of this type, or a reset.
    */
   blame: 'request' | 'account' | 'upstream' | { late: string; outcome: Outcome }
   /** Status, error type and what clients obey, if nobody else can be asked. Default: overloaded. */
   alone?: { status: number; type: string; retryAfter?: string; shouldRetry?: string; outcome?: Outcome }
   /** A fault after which nobody else is asked, although it is not the request's. */
   final?: true
+  /** The upstream's, after which the account alone is not asked again, or is and answers. */
+  repeat?: 'none' | 'answered'
+  /** Default: of an upstream that has failed thrice soft, else none. */
   rest?: RestKind
 }
 
+const SOFTLY: RestKind = { hardness: 'soft', ms: 10 * SECOND }
 const OVERLOADED: NonNullable<Fault['alone']> = { status: 529, type: 'overloaded_error', retryAfter: '1' }
 const REFUSED_BY_VENDOR = { status: 529, type: 'overloaded_error', shouldRetry: 'false' }
 
@@ -78,7 +83,7 @@ const FAULTS: Record<string, Fault> = {
     alone: REFUSED_BY_VENDOR,
     rest: { hardness: 'hard', ms: 60 * MINUTE },
   },
-  '403': { script: { status: 403 }, blame: 'account', reason: 'permission_error' },
+  '403': { script: { status: 403 }, blame: 'account', reason: 'permission_error', alone: REFUSED_BY_VENDOR },
   '403 about the credential': {
     script: {
       status: 403,
@@ -110,7 +115,7 @@ const FAULTS: Record<string, Fault> = {
     script: { status: 429, headers: { 'retry-after': '90' } },
     blame: 'account',
     reason: 'rate_limit_error',
-    alone: { status: 429, type: 'rate_limit_error', retryAfter: '90' },
+    alone: { status: 429, type: 'rate_limit_error', retryAfter: '90', shouldRetry: 'false' },
     rest: { hardness: 'hard', ms: 90 * SECOND },
   },
   '408': { script: { status: 408 }, blame: 'upstream', reason: 'timeout_error' },
@@ -124,7 +129,14 @@ const FAULTS: Record<string, Fault> = {
     blame: 'upstream',
     reason: 'overloaded_error',
     alone: { ...OVERLOADED, retryAfter: '7' },
+    repeat: 'none',
   },
+  '529 with a short retry-after': {
+    script: { status: 529, headers: { 'retry-after': '1' } },
+    blame: 'upstream',
+    reason: 'overloaded_error',
+  },
+  '500 by accident': { script: { status: 500 }, blame: 'upstream', reason: 'api_error', repeat: 'answered' },
   '302': {
     script: { status: 302, body: '', headers: { location: 'http://169.254.169.254/' } },
     blame: 'upstream',
@@ -178,7 +190,13 @@ const FAULTS: Record<string, Fault> = {
     alone: { status: 429, type: 'rate_limit_error', retryAfter: '5' },
     rest: { hardness: 'hard', ms: 5 * SECOND },
   },
-  'a reset before the head': { script: { resetBeforeHead: true }, blame: 'upstream', reason: 'connection_reset' },
+  'a reset before the head': {
+    script: { resetBeforeHead: true },
+    blame: 'upstream',
+    reason: 'connection_reset',
+    rest: null,
+    repeat: 'answered',
+  },
   'a body that is cut': {
     script: { breaks: { after: 20, how: 'reset' } },
     only: 'json',
@@ -190,12 +208,14 @@ const FAULTS: Record<string, Fault> = {
     only: 'stream',
     blame: 'upstream',
     reason: 'timed_out',
+    repeat: 'answered',
   },
   'silence before the first event': {
     script: { breaks: { after: 0, how: 'silence' } },
     only: 'stream',
     blame: 'upstream',
     reason: 'timed_out',
+    repeat: 'answered',
   },
   'silence instead of a body': {
     script: { headDelayMs: 'forever' },
@@ -267,6 +287,11 @@ interface Case {
   scene: Scene
 }
 
+/** How often the account fails where there is no other. */
+function failures({ blame, repeat, final }: Fault): number {
+  return blame === 'upstream' && !repeat && !final ? 3 : 1
+}
+
 async function refusedUrl(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -276,14 +301,12 @@ async function refusedUrl(): Promise<string> {
 }
 
 async function setUp(site: Site): Promise<Case[]> {
+  const nobody: Fault = { script: {}, blame: 'upstream', reason: 'connect_failed', rest: null }
   const faults = Object.entries({
     ...FAULTS,
-    'nobody who listens': {
-      script: {},
-      account: { baseUrl: await refusedUrl() },
-      blame: 'upstream',
-      reason: 'connect_failed',
-    } as Fault,
+    // Each form by an address of its own, or the failures of both would be those of one host that is down.
+    'nobody who listens': { ...nobody, only: 'json', account: { baseUrl: await refusedUrl() } } as Fault,
+    'nobody who listens, for streams': { ...nobody, only: 'stream', account: { baseUrl: await refusedUrl() } } as Fault,
   })
   const cases: Case[] = []
   for (const [index, [what, fault]] of faults.entries()) {
@@ -292,7 +315,8 @@ async function setUp(site: Site): Promise<Case[]> {
       for (const hasSecond of [false, true]) {
         // A base URL of its own means connections of its own, so that none has been used before.
         const baseUrl = `${site.upstream.url}/${index}-${stream}-${hasSecond}`
-        const failing = { baseUrl, ...fault.account, scripts: [fault.script].flat() }
+        const scripts = Array.from({ length: hasSecond ? 1 : failures(fault) }, () => fault.script)
+        const failing = { baseUrl, ...fault.account, scripts }
         cases.push({
           name: `${what}, ${stream ? 'stream' : 'JSON'}, ${hasSecond ? 'second account' : 'alone'}`,
           fault,
@@ -308,8 +332,10 @@ async function setUp(site: Site): Promise<Case[]> {
 
 /** What the client got, the row and the rest, as they should be; to be compared with what they are. */
 function expected({ fault, stream, hasSecond, scene }: Case) {
-  const { blame, reason, alone = OVERLOADED, final, rest = null } = fault
+  const { blame, reason, final, repeat } = fault
   const [first, second] = scene.accounts.map(({ id }) => id)
+  const failed = Array(hasSecond ? 1 : failures(fault)).fill(`${first} ${reason}`)
+  const { rest = failed.length === 3 ? SOFTLY : null } = fault
   const restText = rest && `${rest.hardness} ${rest.ms}`
   if (typeof blame === 'object') {
     return {
@@ -321,20 +347,21 @@ function expected({ fault, stream, hasSecond, scene }: Case) {
       rest: restText,
     }
   }
-  const failed = `${first} ${reason}`
   if (blame === 'request') {
     const { status = 0, headers } = fault.script as Script
     return {
       ...{ status, ended: 'whole', says: 'verbatim', retryAfter: headers?.['retry-after'] },
-      ...{ shouldRetry: headers?.['x-should-retry'], outcome: 'rejected', attempts: [failed], rest: null },
+      ...{ shouldRetry: headers?.['x-should-retry'], outcome: 'rejected', attempts: failed, rest: null },
     }
   }
-  if (hasSecond && !final) {
+  if ((hasSecond && !final) || repeat === 'answered') {
     const says = stream ? 'message_stop' : 'a message'
-    return { status: 200, ended: 'whole', says, outcome: 'complete', attempts: [failed, `${second} `], rest: restText }
+    const attempts = [...failed, `${hasSecond ? second : first} `]
+    return { status: 200, ended: 'whole', says, outcome: 'complete', attempts, rest: restText }
   }
+  const { alone = { ...OVERLOADED, ...(rest?.hardness === 'soft' && { retryAfter: '5' }) } } = fault
   const { status, type, retryAfter, shouldRetry, outcome = 'failed' } = alone
-  return { status, ended: 'whole', says: type, retryAfter, shouldRetry, outcome, attempts: [failed], rest: restText }
+  return { status, ended: 'whole', says: type, retryAfter, shouldRetry, outcome, attempts: failed, rest: restText }
 }
 
 /** The end of an answer in a word: its last event, the type of its error, or what it is. */

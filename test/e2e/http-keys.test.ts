@@ -103,7 +103,7 @@ t.test('keys', async (t) => {
   t.test('models', async (t) => {
     t.equal((await ask('haiku', { body: messageRequest(false, { model: 'claude-haiku-5-5' }) })).status, 200)
     const other = await ask('haiku')
-    t.match(other, { status: 403, headers: { 'x-should-retry': 'false' } })
+    t.match(other, { status: 404, headers: { 'x-should-retry': 'false' } })
     t.match(message(other), /may not use the model 'claude-sonnet-5-5'/)
   })
 

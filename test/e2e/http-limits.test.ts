@@ -43,6 +43,18 @@ t.test('limits of callers and accounts', async (t) => {
         key: { limits: limits('tokens=2000/1h') },
         accounts: [{ scripts: Array(2).fill({ usage: { input: 10, output: 5 }, headDelayMs: 'forever' }) }],
       }),
+      outgrown: await site.scene({
+        key: { limits: limits('output_tokens=300/1h') },
+        accounts: [
+          {
+            scripts: [{ text: Array(60).fill('x'.repeat(40)), eventDelayMs: 2, breaks: { after: 60, how: 'silence' } }],
+          },
+        ],
+      }),
+      ordinary: await site.scene({ key: { limits: limits('output_tokens=1m/1h') } }),
+      models: await site.scene({
+        accounts: [{ limits: limits('requests[claude-opus-*]=1/1h', 'requests=9/7d@2026-11-01') }],
+      }),
       unpriced: await site.scene({ key: { limits: limits('usd=0.000001/1h') } }),
       accounts: await site.scene({
         accounts: [{ limits: limits('requests=1/1h') }, { limits: limits('requests=1/5h', 'tokens=1m/1m') }],
@@ -122,7 +134,7 @@ t.test('limits of callers and accounts', async (t) => {
   })
 
   t.test('a limit of nothing is a prohibition', async (t) => {
-    t.match(await call('never'), { status: 403, headers: { 'x-should-retry': 'false' } })
+    t.match(await call('never'), { status: 429, headers: { 'x-should-retry': 'false' } })
     t.match(errorOf(await call('never')), { message: /^this API key may use no money at all/ })
   })
 
@@ -154,6 +166,51 @@ t.test('limits of callers and accounts', async (t) => {
     for (const one of running) one.leave()
     await gw.settled()
     t.equal((await call('reserve')).status, 200)
+  })
+
+  t.test('a stream that outgrows its guess counts with what it has come to', async (t) => {
+    const { live } = gw.gateway
+    const { key, apiKey } = scenes.outgrown
+    const limited = { subject: 'key' as const, id: apiKey.id, limits: limits('output_tokens=300/1h') }
+    const used = async () => {
+      const standings = await live.standings(limited)
+      return Array.isArray(standings) ? (standings[0]?.used ?? 0) : 0
+    }
+    let raises = 0
+    const raise = live.raise.bind(live)
+    live.raise = (...how) => {
+      raises++
+      raise(...how)
+    }
+    t.teardown(() => Object.assign(live, { raise }))
+    const running = gw.open({ key, body: messageRequest(true, { max_tokens: 100 }) })
+    await until('the stream to be far over its guess', async () => (await used()) > 500)
+    t.ok(raises > 1 && raises <= 20, `in steps of a quarter of the guess: ${raises} times`)
+    t.match(errorOf(await call('outgrown')), {
+      message:
+        /^this API key has used 5\d\d of the 300 output tokens that its limit allows in 1h, running calls included/,
+    })
+    running.leave()
+    await gw.settled()
+    const [row] = await seenOf('outgrown')
+    t.equal(await used(), row?.usage.outputTokens, 'and in the end with the truth')
+    const before = raises
+    t.equal((await gw.call({ key: scenes.ordinary.key, body: messageRequest(true) })).status, 200)
+    t.equal(raises, before, 'an ordinary call raises nothing')
+  })
+
+  t.test('an account over a limit for some models is no candidate for them, and is for the others', async (t) => {
+    const ask = (model: string) => call('models', false, { model })
+    t.equal((await ask('claude-opus-4-5')).status, 200)
+    const refused = await ask('claude-opus-4-1')
+    t.equal(refused.status, 429)
+    t.match(errorOf(refused), {
+      message: /has used 1 of the 1 requests that its limit for claude-opus-\* allows in 1h\. It opens again in/,
+    })
+    for (let n = 0; n < 8; n++) t.equal((await ask('claude-sonnet-5-5')).status, 200)
+    t.match(errorOf(await ask('claude-sonnet-5-5')), {
+      message: /has used 9 of the 9 requests that its limit allows in each 7d from 2026-11-01 00:00:00 UTC\. It opens/,
+    })
   })
 
   t.test('a call without a price reserves no money', async (t) => {
@@ -237,6 +294,39 @@ t.test('limits of callers and accounts', async (t) => {
   })
 })
 
+t.test('a row tells the limits as they stood when its call was admitted', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) => ({
+      limited: await site.scene({
+        key: { limits: limits('requests=5/1m') },
+        user: { limits: limits('tokens=100k/1d') },
+        accounts: [{ limits: limits('requests=9/1h'), scripts: [{ headDelayMs: 'forever' }, { usage: USAGE }] }],
+      }),
+      free: await site.scene(),
+    }),
+  })
+  const { limited, free } = gw.scenes
+  const body = messageRequest(false, { max_tokens: 10_000 })
+  const first = gw.open({ key: limited.key, body })
+  await until('the first to run', async () => (await gw.gateway.live.admissions()).length === 1)
+  await gw.call({ key: limited.key, body })
+  await gw.call({ key: free.key, body })
+  first.leave()
+  const rows = await gw.settled()
+  const seen = rows.map(({ seenLimits }) =>
+    seenLimits?.map(({ subject, subjectId, limit, used }) => [subject, subjectId, limit.metric, limit.max, used]),
+  )
+  // Both calls' bodies and what they asked for at most: neither had ended.
+  const mayUse = 2 * (10_000 + Math.ceil(JSON.stringify(body).length / 4))
+  t.same(seen[1], [
+    ['key', limited.apiKey.id, 'requests', 5, 2],
+    ['user', limited.user.id, 'tokens', 100_000, mayUse],
+    ['account', limited.accounts[0]?.id, 'requests', 9, 2],
+  ])
+  t.match(rows[0]?.seenLimits, [{ used: 1 }, {}, { used: 1 }])
+  t.equal(rows[2]?.seenLimits, null, 'nothing where there are none')
+})
+
 t.test('a restart gives nothing away', async (t) => {
   const gw = await startGateway(t, {
     config: { run_mode: 'saas' },
@@ -251,6 +341,13 @@ t.test('a restart gives nothing away', async (t) => {
         user: { balanceNanoUsd: 10 * USD },
         accounts: [{ limits: limits('requests=1/month') }],
       }),
+      models: await site.scene({
+        user: { balanceNanoUsd: 10 * USD },
+        accounts: [{ limits: limits('requests[claude-sonnet-*]=1/30d', 'requests[claude-haiku-*]=1/5h') }],
+      }),
+      anchored: await site.scene({
+        user: { balanceNanoUsd: 10 * USD, limits: limits('requests=1/month@2026-08-31T23:45Z') },
+      }),
     }),
   })
   const body = messageRequest(false)
@@ -263,5 +360,10 @@ t.test('a restart gives nothing away', async (t) => {
   t.match(refusals.map(errorOf), [
     { type: 'billing_error', message: /^this API key has used \$0\.024 of the \$0\.02 / },
     { type: 'rate_limit_error', message: /used 1 of the 1 requests that its limit allows this month \(UTC\)/ },
+    { type: 'rate_limit_error', message: /used 1 of the 1 requests that its limit for claude-sonnet-\* allows in 30d/ },
+    {
+      type: 'billing_error',
+      message: /^this user has used 1 of the 1 requests that its limit allows in each month from/,
+    },
   ])
 })

@@ -115,7 +115,7 @@ t.test('money', async (t) => {
 
   t.test('a model without a price is refused, and nothing is charged for a refusal', async (t) => {
     const unknown = await call('rich', messageRequest(false, { model: 'claude-nobody-knows' }))
-    t.match(unknown, { status: 403, headers: { 'x-should-retry': 'false' } })
+    t.match(unknown, { status: 404, headers: { 'x-should-retry': 'false' } })
     t.match(errorOf(unknown), { message: /'claude-nobody-knows' has no price here/ })
     t.equal((await call('refused')).status, 400)
     t.match(await rowsOf(scenes.refused), [{ outcome: 'rejected', chargedNanoUsd: 0 }])
@@ -142,7 +142,7 @@ t.test('money', async (t) => {
 
   t.test('and it all adds up', async (t) => {
     t.same((await store.usage.verify()).problems, [])
-    t.match(gw.gateway.counters.all(), { 'refused.insufficient_funds': 7, 'refused.forbidden': 1 })
+    t.match(gw.gateway.counters.all(), { 'refused.insufficient_funds': 7, 'refused.not_found': 1 })
   })
 })
 

@@ -5,6 +5,7 @@ import { AdmittedCall } from '../../src/gateway/admitted-call.ts'
 import type { Call } from '../../src/gateway/call.ts'
 import type { ClientAnswer } from '../../src/gateway/client-answer.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
+import type { Reservation } from '../../src/gateway/reservation.ts'
 import { RunningCalls } from '../../src/gateway/running-calls.ts'
 import type { Ticker } from '../../src/lib/ticker.ts'
 
@@ -18,20 +19,23 @@ function admitted(whenClientLeaves: WhenClientLeaves, accountIsThere = true) {
       return () => watchers.delete(watcher)
     },
   } as unknown as Ticker
+  const serving = { account: { id: 'acc_1' }, upstreamModelOf: (model: string) => model }
   const gateway = {
     clock: () => 1000,
     config: { gateway: { readOnMs: READ_ON_MS } },
-    directory: { account: () => (accountIsThere ? { account: { id: 'acc_1' } } : undefined) },
+    directory: { account: () => (accountIsThere ? serving : undefined) },
     live: { settle: async () => {} },
     log: pino({ level: 'silent' }),
     running: new RunningCalls(ticker),
     ticker,
   } as unknown as Gateway
   watchers.clear() // that of RunningCalls itself
-  const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves } as unknown as Call
+  const facts = { requestedModel: 'claude-sonnet-5-5' }
+  const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves, facts } as unknown as Call
   const admission = { kind: 'admission', callId: 'call_1', accountId: 'acc_1', bound: false, own: false } as const
   const stops: string[] = []
-  const make = () => new AdmittedCall(gateway, call, {} as ClientAnswer, admission, null)
+  const make = (client = {} as ClientAnswer) =>
+    new AdmittedCall(gateway, call, client, admission, {} as Reservation, null)
   const tick = (ms: number) => {
     for (const watcher of watchers) watcher(1000 + ms)
   }
@@ -90,4 +94,35 @@ t.test('an account that is gone admits nobody', async (t) => {
   const { gateway, make } = admitted('abort', false)
   t.throws(make, { code: 'unavailable', facts: { retryAfterMs: 1000 } })
   t.equal(gateway.running.size, 0)
+})
+
+t.test('a pause ends with its time, at once when the call is to end or its client leaves', async (t) => {
+  const start = (how: WhenClientLeaves) => {
+    const world = admitted(how)
+    const client = { leaves: () => {}, onLeave: (callback: () => void) => Object.assign(client, { leaves: callback }) }
+    const running = world.make(client as unknown as ClientAnswer)
+    let isOver = false
+    const pause = running.pause(500).then(() => {
+      isOver = true
+    })
+    return { ...world, running, client, pause, isOver: () => isOver }
+  }
+  const whole = start('abort')
+  whole.tick(499)
+  await Promise.resolve()
+  t.equal(whole.isOver(), false)
+  whole.tick(500)
+  await whole.pause
+  const released = start('abort')
+  released.running.stop('released')
+  await released.pause
+  t.equal(released.running.stopReason, 'released')
+  for (const how of ['abort', 'read_on'] as const) {
+    const left = start(how)
+    left.client.leaves()
+    await left.pause
+    await left.running.settle()
+    t.equal(left.watchers.size, 0, `${how}: and nothing of it stays`)
+  }
+  t.same([whole.watchers.size, released.watchers.size], [0, 0])
 })

@@ -81,3 +81,29 @@ t.test('of a JSON body the last piece is held, and with it at the end whatever h
   t.equal(Buffer.concat(reader.held).toString(), body.toString('utf8', 10))
   t.match(reader.reading, { ended: 'complete', usage: { inputTokens: 7, outputTokens: 3, cacheReadTokens: 2 } })
 })
+
+t.test('a JSON body that is edited goes out when all of it is there; a stream event by event', async (t) => {
+  const body = Buffer.from('{"a":1}')
+  const reader = new AnswerReader(messages, false, (bytes) => Buffer.from(`${bytes}!`))
+  for (const byte of body) reader.push(Buffer.from([byte]))
+  t.same(reader.ready, [])
+  reader.end()
+  t.same(reader.held.map(String), ['{"a":1}!'], 'edited once')
+
+  const seen: string[] = []
+  const hidesPings = (bytes: Buffer) => {
+    seen.push(bytes.toString())
+    return bytes.includes('event: ping') ? Buffer.alloc(0) : bytes
+  }
+  const stream = new AnswerReader(messages, true, hidesPings)
+  const trailing = ': bye'
+  for (const text of [...EVENTS, trailing]) {
+    stream.push(Buffer.from(text.slice(0, 5)))
+    stream.push(Buffer.from(text.slice(5)))
+  }
+  stream.end()
+  t.same(seen, [...EVENTS, trailing], 'all that the upstream sent, whole and in order')
+  const shown = EVENTS.filter((text) => !text.startsWith('event: ping'))
+  t.equal(Buffer.concat([...stream.ready, ...stream.held]).toString(), shown.join('') + trailing)
+  t.equal(stream.reading.ended, 'complete')
+})

@@ -39,7 +39,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     breakers: { answered: (host: string) => void answered.push(host) },
   } as unknown as Gateway
   const serving = {
-    account: { name: 'a', baseUrl: server.url, headers: {} },
+    account: { name: 'a', baseUrl: server.url, headers: {}, deadlines: {} },
     host: 'the host',
     provider: providers.anthropic,
     credentials: () => ({ apiKey: 'k' }),
@@ -68,8 +68,11 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     },
     attempt(stream: boolean) {
       const protocol = protocols['anthropic-messages']
-      const call = { protocol, headers: {}, query: '', body: Buffer.from('{}'), facts: { stream } } as unknown as Call
-      return attempt(gateway, call, serving, 'messages', limits)
+      const facts = { stream, requestedModel: 'claude-sonnet-5-5' }
+      const bodyFor = () => Buffer.from('{}')
+      const call = { protocol, headers: {}, query: '', bodyFor, facts } as unknown as Call
+      const asked = { serving, operation: 'messages', upstreamModel: facts.requestedModel } as const
+      return attempt(gateway, call, asked, limits)
     },
   }
 }
@@ -137,6 +140,14 @@ t.test(
     }
   },
 )
+
+t.test('an address that our own rules refuse is the fault of its account', async (t) => {
+  const { attempt, gateway } = await start(t, () => {})
+  const refused = { kind: 'refused', message: 'not on the allowlist', reused: false }
+  const send = () => ({ head: Promise.resolve(refused), cancel: () => {} })
+  Object.assign(gateway, { upstream: { send } })
+  t.match(await attempt(true), { fault: { blame: 'account', reason: 'address_refused', rest: null, scope: 'account' } })
+})
 
 t.test('who could not be reached is the host, until the first bytes of an answer are there', async (t) => {
   const STREAM_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n'

@@ -79,8 +79,17 @@ function callerWith(status: 'active' | 'revoked'): StoredCaller {
 function account(id: string, more: Partial<StoredAccount> = {}): StoredAccount {
   return {
     ...{ id, provider: 'anthropic', name: id, baseUrl: 'https://api.anthropic.com', status: 'active', priority: 50 },
-    ...{ statusReason: null, weight: 100, concurrency: null, models: [], headers: {}, expiresAtMs: null, rest: null },
-    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [] },
+    ...{
+      statusReason: null,
+      weight: 100,
+      concurrency: null,
+      models: [],
+      modelMap: {},
+      headers: {},
+      expiresAtMs: null,
+      rest: null,
+    },
+    ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [], deadlines: {} },
     ...{ last4: '1234', sealedCredentials: 'sealed', groupIds: ['grp_1'], createdAtMs: 0, ...more },
   }
 }

@@ -18,8 +18,9 @@ const call = {
 } as unknown as Call
 
 const story = {
-  ...{ admittedMs: 2000, choice: null, attempts: [], lostNanoUsd: 0 },
+  ...{ admittedMs: 2000, choice: null, seenLimits: null, attempts: [], lostNanoUsd: 0 },
   serving: { account: {}, provider: {} } as unknown as ServingAccount,
+  upstreamModel: 'claude-sonnet-5-5',
 }
 
 t.test('of an upstream’s own words a row keeps only so much', async (t) => {

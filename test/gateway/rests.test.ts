@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { ModelRest, Rest } from '../../src/domain/account.ts'
 import type { UpstreamFault } from '../../src/domain/fault.ts'
+import { upstreamModels } from '../../src/domain/model-map.ts'
 import { upstreamFault } from '../../src/gateway/attempt.ts'
 import { Breakers } from '../../src/gateway/breakers.ts'
 import type { ServingAccount } from '../../src/gateway/directory.ts'
@@ -28,9 +29,10 @@ function fault(rest: UpstreamFault['rest'], more: Partial<UpstreamFault> = {}): 
 }
 
 /** A gateway of one account, under a clock that goes when it is told to. */
-function world(account: Partial<ServingAccount['account']> = {}) {
+function world({ modelMap = {}, ...account }: Partial<ServingAccount['account']> = {}) {
   const serving = {
     account: { id: 'acc_1', rest: null, modelRests: [], restRules: [], ...account },
+    upstreamModelOf: upstreamModels(['*'], modelMap),
     host: 'upstream.example',
     overloads: [],
     probed: new Map(),
@@ -55,7 +57,7 @@ function world(account: Partial<ServingAccount['account']> = {}) {
     probeFails: (how: UpstreamFault) => restIfToBlame(gateway, serving, how, MODEL, { isProbe: true }),
     answers: (isProbe = false) => clearRest(gateway, serving, MODEL, { isProbe }),
     /** How long it rests from now on, in ms; 0 = not at all. */
-    restMs: (model = MODEL) => (hardRestOf(serving.account, model, at.nowMs)?.untilMs ?? at.nowMs) - at.nowMs,
+    restMs: (model = MODEL) => (hardRestOf(serving, model, at.nowMs)?.untilMs ?? at.nowMs) - at.nowMs,
   }
 }
 
@@ -179,6 +181,16 @@ t.test('a rest from one model leaves the others alone', async (t) => {
     ['claude-haiku-5-5'],
     'an answer for the model clears what doubled its rests',
   )
+})
+
+t.test('a rest from a model holds for every name that the model is asked for by', async (t) => {
+  const { at, fails, mayAsk, restMs, leave } = world({
+    modelMap: { 'claude-haiku-*': MODEL, 'claude-opus-5-5': 'other' },
+  })
+  fails(fault('rate_limit', { scope: 'model', restUntilMs: at.nowMs + DAY }))
+  t.equal(leave(), null)
+  t.same([mayAsk('claude-haiku-4'), restMs('claude-haiku-4')], [false, DAY])
+  t.same([mayAsk('claude-opus-5-5'), mayAsk('claude-sonnet-5-5')], [true, true], 'and for none that is sent as another')
 })
 
 t.test('however many models a client names, so many rest at a time', async (t) => {

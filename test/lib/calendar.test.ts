@@ -1,5 +1,5 @@
 import t from 'tap'
-import { periodAt } from '../../src/lib/calendar.ts'
+import { periodAt, periodFrom } from '../../src/lib/calendar.ts'
 
 const utc = (text: string) => Date.parse(`${text}Z`)
 
@@ -39,4 +39,25 @@ t.test('a moment lies in its period, and the next begins where it ends', async (
     }
   }
   t.pass()
+})
+
+t.test('windows follow one another from a start, and go back from it', async (t) => {
+  const period = (start: string, every: number | 'month', at: string) => {
+    const { startMs, endMs } = periodFrom(utc(start), every, utc(at))
+    return [startMs, endMs].map((ms) => new Date(ms).toISOString().slice(0, 16))
+  }
+  const week = 7 * 86_400_000
+  t.same(period('2026-11-01T08:15:00', week, '2026-11-08T08:14:59'), ['2026-11-01T08:15', '2026-11-08T08:15'])
+  t.same(period('2026-11-01T08:15:00', week, '2026-11-08T08:15:00'), ['2026-11-08T08:15', '2026-11-15T08:15'])
+  t.same(period('2026-11-01T08:15:00', week, '2026-10-31T00:00:00'), ['2026-10-25T08:15', '2026-11-01T08:15'])
+  const months = ['2026-08-31T23:45', '2026-09-30T23:45', '2026-10-31T23:45', '2026-11-30T23:45']
+  for (const [place, start] of months.slice(0, -1).entries()) {
+    t.same(period('2026-08-31T23:45:00', 'month', `${start}:00`), months.slice(place, place + 2), 'no day is lost')
+  }
+  t.same(period('2026-08-31T23:45:00', 'month', '2026-07-31T23:44:00'), ['2026-06-30T23:45', '2026-07-31T23:45'])
+  for (let ms = utc('2025-01-01T00:00:00'); ms < utc('2027-01-01T00:00:00'); ms += 7_777_777) {
+    const { startMs, endMs } = periodFrom(utc('2026-01-31T10:30:00'), 'month', ms)
+    if (ms < startMs || ms >= endMs) t.fail(String(ms))
+    if (periodFrom(utc('2026-01-31T10:30:00'), 'month', endMs).startMs !== endMs) t.fail(`after ${ms}`)
+  }
 })

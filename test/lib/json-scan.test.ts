@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { JsonScanError, scanTopLevel } from '../../src/lib/json-scan.ts'
+import { JsonScanError, scanTopLevel, withValueAt } from '../../src/lib/json-scan.ts'
 
 const WANTED = ['model', 'stream', 'messages', '__proto__', 'constructor', 'a', '']
 const wanted = new Set(WANTED)
@@ -50,6 +50,25 @@ t.test('the wanted values are what JSON.parse says, however the object is writte
       return WANTED.every((name, i) => JSON.stringify(result.values[i]) === JSON.stringify(parsed.get(name)))
     }),
     { numRuns: 3000 },
+  )
+})
+
+t.test('another value in the place of one leaves every other byte as it was', async () => {
+  fc.assert(
+    fc.property(members, style, values, (members, style, value) => {
+      const before = write([...members.filter(({ name }) => name !== 'model'), { name: 'model', value: 'é' }], style)
+      const body = Buffer.from(before)
+      const place = scanTopLevel(body, new Set(['model'])).place('model')
+      if (!place) return false
+      const after = withValueAt(body, place, value)
+      const written = JSON.stringify(value)
+      const restored = withValueAt(after, [place[0], place[0] + Buffer.byteLength(written)], 'x')
+      return (
+        JSON.stringify(JSON.parse(after.toString()).model) === JSON.stringify(JSON.parse(written)) &&
+        restored.equals(withValueAt(body, place, 'x'))
+      )
+    }),
+    { numRuns: 1000 },
   )
 })
 

@@ -11,7 +11,7 @@ function arrival(userId: string, number: number, turn = 0) {
     groupId: 'group',
     userConcurrency: 1,
     keyConcurrency: null,
-    candidates: [{ accountId: 'A', concurrency: 1, limits: [] }],
+    candidates: [{ accountId: 'A', model: 'm', concurrency: 1, limits: [] }],
     session: null,
     lineExtra: 0,
     deadlineMs: 0,
@@ -21,7 +21,7 @@ function arrival(userId: string, number: number, turn = 0) {
     limits: [],
     estimate: NO_CONSUMPTION,
   }
-  return arrivalOf(request, { number, turn }, 0)
+  return arrivalOf(request, 'process', { number, turn }, 0)
 }
 
 const AT_A = { kind: 'account', id: 'A', limit: 1 } as const

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { EventTooLarge, readEvents, SseSplitter } from '../../src/protocols/sse.ts'
+import { EventTooLarge, placeOfData, readEvents, SseSplitter } from '../../src/protocols/sse.ts'
 
 /** Lines as SSE defines them. A CR at the very end may be half of a CRLF: it ends its line only if `closed`. */
 function linesOf(text: string, closed: boolean): { line: string; end: number }[] {
@@ -92,6 +92,20 @@ t.test('events are read as the specification says, and where they begin', async 
       return JSON.stringify(whole) === JSON.stringify(expected)
     }),
     { numRuns: 5000 },
+  )
+})
+
+t.test("every character of an event's data is found where it stands, over all its lines", async () => {
+  fc.assert(
+    fc.property(streams, (stream) =>
+      [...readEvents(stream)].every(({ data, start }) =>
+        Array.from({ length: data.length }, (_, at) => at).every((at) => {
+          const found = stream[placeOfData(stream, start, at)]
+          return data[at] === '\n' ? found === '\n' || found === '\r' : found === data[at]
+        }),
+      ),
+    ),
+    { numRuns: 2000 },
   )
 })
 

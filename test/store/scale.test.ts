@@ -93,9 +93,20 @@ t.test('what is asked often, or of tables that grow without end, is answered by 
     'a standing': () => readStanding(database, { userId, keyId, spending: 'cost', callIds: ids }).catch(() => {}),
   }
   for (const subject of ['key', 'user', 'group', 'account'] as const) {
-    const recent = { subject, id: 'id', fromMs: START_MS, spending: 'cost' as const, callIds: ids }
+    const recent = {
+      subject,
+      id: 'id',
+      fromMs: 0,
+      stepMs: 900_000,
+      byModel: true,
+      spending: 'cost' as const,
+      callIds: ids,
+    }
     asked[`what a ${subject} has used of late`] = () => readConsumption(database, recent)
   }
+  await sql`insert into roll_up_cells values (1, 900000, 'id', 'id', 'id', 'id', 'anthropic', 'm', 'complete')`.execute(
+    database,
+  )
   await sql`insert into users values (${userId}, 'a@b', null, 'user', 'active', 0, null, '[]', 0)`.execute(database)
   for (const [name, ask] of Object.entries(asked)) {
     queries.length = 0

@@ -53,7 +53,9 @@ export class ClientSite {
   static async start(t: Test, options: Omit<ServedOptions, 'upstreamUrl'> = {}): Promise<ClientSite> {
     const upstream = await FakeUpstream.start()
     t.teardown(() => upstream[Symbol.asyncDispose]())
-    const served = await serve(t, { ...options, upstreamUrl: upstream.url })
+    // How often clients ask is the question here, so the gateway does not ask again by itself.
+    const env = { SUBGATE_GATEWAY_MAX_ATTEMPTS: '1', ...options.env }
+    const served = await serve(t, { ...options, env, upstreamUrl: upstream.url })
     const wire = await Wire.start(served.url)
     t.teardown(() => wire[Symbol.asyncDispose]())
     return new ClientSite(upstream, served, wire)
@@ -167,11 +169,19 @@ export interface ProgramResult {
   stderr: string
 }
 
+export interface ProgramOptions {
+  cwd: string
+  env: Record<string, string>
+  timeoutMs: number
+  /** Ends it before its time is over. */
+  signal?: AbortSignal | undefined
+}
+
 /** Runs a client program in a process group of its own, which is killed as a whole when its time is over. */
 export async function runProgram(
   program: string,
   args: string[],
-  { cwd, env, timeoutMs }: { cwd: string; env: Record<string, string>; timeoutMs: number },
+  { cwd, env, timeoutMs, signal }: ProgramOptions,
 ): Promise<ProgramResult> {
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   const kill = () => {
@@ -181,12 +191,14 @@ export async function runProgram(
   }
   process.on('exit', kill)
   const timer = setTimeout(kill, timeoutMs)
+  signal?.addEventListener('abort', kill)
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
     once(child, 'close') as Promise<[number | null]>,
   ])
   clearTimeout(timer)
+  signal?.removeEventListener('abort', kill)
   process.off('exit', kill)
   collectOutput('client-program', stdout + stderr)
   return { code, stdout, stderr }

@@ -272,7 +272,10 @@ export function callOf(scene: Scene, changes: Partial<CallRecord> = {}): CallRec
     firstTokenMs: 300,
     durationMs: 1000,
     choice: null,
-    attempts: [{ accountId: scene.accountId, startedMs: 1, endedMs: 900, status: 200, fault: null, message: null }],
+    seenLimits: null,
+    attempts: [
+      { accountId: scene.accountId, startedMs: 1, endedMs: 900, status: 200, fault: null, message: null, lost: null },
+    ],
     upstreamRequestId: 'req_1',
     clientIp: '192.0.2.1',
     userAgent: 'claude-cli/2.1.330',

@@ -98,7 +98,7 @@ t.test('no connection is no connection, whyever', async (t) => {
   t.match(await failureOf(unresolving.send(post('http://nowhere.example'))), { kind: 'connect', message: /ENOTFOUND/ })
 
   await using _ = await RawServer.start(() => {}) // undici's timers alone do not keep a process alive
-  await using waiting = client({ resolve: () => {}, connectTimeoutMs: 50 })
+  await using waiting = client({ resolve: () => {}, connectTimeoutMs: () => 50 })
   t.match(await failureOf(waiting.send(post('http://slow.example'))), { kind: 'connect', message: /timeout/i })
 
   const unfit = upstream.send({ ...post('http://127.0.0.1:1'), headers: ['x-api-key', 'two\r\nlines'] })

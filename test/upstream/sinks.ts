@@ -14,7 +14,7 @@ import type { UrlRules } from '../../src/upstream/urls.ts'
 export const OPEN: UrlRules = { allowlist: false, upstreamHosts: [], insecureHttp: true, privateHosts: true }
 
 export function client(options: Partial<ConstructorParameters<typeof UpstreamClient>[0]> = {}): UpstreamClient {
-  return new UpstreamClient({ rules: () => OPEN, connectTimeoutMs: 5000, ...options })
+  return new UpstreamClient({ rules: () => OPEN, connectTimeoutMs: () => 5000, ...options })
 }
 
 export function post(baseUrl: string, body = '{}', path = '/v1/messages'): OutgoingRequest {

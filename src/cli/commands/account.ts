@@ -8,7 +8,9 @@ import {
   type RestRule,
   type VendorWindow,
 } from '../../domain/account.ts'
+import { changedDeadlines, type DeadlineChange, formatDeadlines, parseDeadlineChange } from '../../domain/deadline.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
+import { changedModelMap, type ModelMapChange, parseModelMapChange } from '../../domain/model-map.ts'
 import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
@@ -26,7 +28,16 @@ import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
-import { choiceArgument, futureMoment, orNone, requireChange, textListFlag, wholeFlag } from '../options.ts'
+import {
+  choiceArgument,
+  flag,
+  futureMoment,
+  listFlag,
+  orNone,
+  requireChange,
+  textListFlag,
+  wholeFlag,
+} from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
 import { canAsk, confirm } from '../prompt.ts'
 
@@ -44,9 +55,11 @@ export const fill: Fill = (account, act) => {
     .option('--priority <n>', 'lower is tried first (default: 50)', wholeFlag(0))
     .option('--weight <n>', 'share among accounts of the same priority (default: 100)', wholeFlag(0))
     .option('--concurrency <n>', 'calls at a time', wholeFlag(0))
-    .addOption(newLimitOption())
+    .addOption(newLimitOption('account'))
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
+    .option('--model-map <asked=sent>', `${MAP_MEANT}; may be repeated`, modelMapChanges)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
+    .option('--deadline <name=time>', `${DEADLINES}; may be repeated`, deadlineList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
     .option('--group <group>', `groups that may use it (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
     .addHelpText(
@@ -72,7 +85,7 @@ export const fill: Fill = (account, act) => {
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
-      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, headers and expires as well.
+      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.
 Of a ChatGPT login an access token will do in place of the key (access_token, account_id), or Codex's own auth.json; nobody renews it here.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
     )
     .action(act(importThem))
@@ -88,7 +101,7 @@ Of a ChatGPT login an access token will do in place of the key (access_token, ac
     .action(act(show))
   account
     .command('set <account>')
-    .summary('change an account; lists are replaced, limits one by one')
+    .summary('change an account; lists are replaced, limits, deadlines and the model map one by one')
     .option('--name <name>')
     .option('--base-url <url>')
     .option('--allow-host', 'put the host of --base-url on the allowlist without asking')
@@ -98,9 +111,19 @@ Of a ChatGPT login an access token will do in place of the key (access_token, ac
     .option('--priority <n>', 'lower is tried first', wholeFlag(0))
     .option('--weight <n>', 'share among accounts of the same priority', wholeFlag(0))
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
-    .addOption(setLimitOption())
+    .addOption(setLimitOption('account'))
     .option('--models <pattern>', "models that it serves; default = the provider's own", textListFlag)
+    .option(
+      '--model-map <asked=sent>',
+      `${MAP_MEANT}; ASKED=none takes away, none takes all away; others stay; may be repeated`,
+      modelMapChanges,
+    )
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
+    .option(
+      '--deadline <name=time>',
+      `${DEADLINES}; NAME=none or none for the configuration's again; others stay; may be repeated`,
+      deadlineList,
+    )
     .option('--expires <when>', 'such as 30d or 2027-01-31; never = no end')
     .option('--group <group>', 'groups that may use it', textListFlag)
     .option(
@@ -115,6 +138,8 @@ Of a ChatGPT login an access token will do in place of the key (access_token, ac
 can bring about: errors often repeat what was asked for.\n${examples(
         'subgate account set work --concurrency 4 --priority 10',
         'subgate account set work --from-env NEW_KEY',
+        'subgate account set work --deadline first_event=90s --deadline idle=none',
+        "subgate account set work --model-map 'claude-haiku-*=claude-sonnet-5-5'",
         "subgate account set work --rest-rule '403:quota exceeded,plan limit=30m' --rest-rule 500=2m",
       )}`,
     )
@@ -147,12 +172,23 @@ can bring about: errors often repeat what was asked for.\n${examples(
     .action(act(remove))
 }
 
+const MAP_MEANT = 'asks it for SENT where a client asks for ASKED, a model or a pattern such as claude-*'
+const modelMapChange = flag(parseModelMapChange)
+
+function modelMapChanges(text: string, before: ModelMapChange[] = []): ModelMapChange[] {
+  return [...before, modelMapChange(text)]
+}
+
 function headerList(text: string, before: Record<string, string> = {}): Record<string, string> {
   if (text === 'none') return {}
   const at = text.indexOf('=')
   if (at < 1) throw new InvalidArgumentError(`'${text}' is not NAME=VALUE`)
   return { ...before, [text.slice(0, at).trim()]: text.slice(at + 1).trim() }
 }
+
+const DEADLINES = 'how long connect, first_event, idle, answer or total may take here, such as first_event=90s'
+
+const deadlineList = listFlag(parseDeadlineChange)
 
 /** The words in it that an error may say are many enough. */
 const RULE_WORDS_MAX = 20
@@ -184,10 +220,12 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   weight?: number
   concurrency?: number | null
   models?: string[]
+  modelMap?: ModelMapChange[]
   header?: Record<string, string>
   expires?: string
   group?: string[]
   restRule?: RestRule[]
+  deadline?: DeadlineChange[]
 }
 
 async function add(context: Context, flags: AccountFlags, provider: string): Promise<void> {
@@ -207,7 +245,9 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     weight: flags.weight,
     concurrency: flags.concurrency,
     limits,
+    deadlines: flags.deadline && changedDeadlines({}, flags.deadline),
     models: flags.models,
+    modelMap: changedModelMap({}, flags.modelMap ?? []),
     headers: flags.header,
     expiresAtMs,
     groupIds,
@@ -405,12 +445,19 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
       [
+        'model map',
+        Object.entries(account.modelMap)
+          .map(([asked, sent]) => `${printable(asked)} → ${printable(sent)}`)
+          .join(', '),
+      ],
+      [
         'headers',
         Object.entries(account.headers)
           .map(([name, value]) => `${name}: ${value}`)
           .join(', '),
       ],
       ['rest rules', printable(account.restRules.map(restRuleText).join(' · '))],
+      ['deadlines', formatDeadlines(account.deadlines)],
       ['groups', groups.map((group) => group.name).join(', ') || 'none: no calls reach it'],
       ['expires', account.expiresAtMs === null ? 'never' : out.time(account.expiresAtMs)],
       ['created', out.time(account.createdAtMs)],
@@ -424,8 +471,9 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
   const newKey = flags.fromEnv !== undefined || flags.fromFile !== undefined || flags.apiKeyStdin
   if (flags.baseUrl !== undefined) await allowHostOf(context, flags.baseUrl, flags.allowHost)
   const work = await context.work()
-  const { id, provider, limits: before } = await work.store.accounts.find(ref)
-  const limits = limitsAfter(context, flags, before)
+  const before = await work.store.accounts.find(ref)
+  const { id, provider } = before
+  const limits = limitsAfter(context, flags, before.limits)
   const isDefault = flags.models?.length === 1 && flags.models[0] === 'default'
   const update: AccountUpdate = {
     ...(flags.name !== undefined && { name: flags.name }),
@@ -435,8 +483,10 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
     ...(limits !== undefined && { limits }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
+    ...(flags.modelMap !== undefined && { modelMap: changedModelMap(before.modelMap, flags.modelMap) }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),
+    ...(flags.deadline !== undefined && { deadlines: changedDeadlines(before.deadlines, flags.deadline) }),
     ...(typeof expires !== 'undefined' && { expiresAtMs: expires as number | null }),
     ...(flags.group !== undefined && { groupIds: await groupsFor(context, work.store, flags.group) }),
     ...(newKey && { apiKey: await context.secret(flags, `${providers[provider].title} API key`) }),

@@ -17,7 +17,7 @@ export const fill: Fill = (group, act) => {
     .option('--account <account>', 'attach this account; may be repeated', textListFlag)
     .option('--exclusive', 'only users who are attached to it may use it')
     .addOption(whenClientLeavesOption())
-    .addOption(newLimitOption())
+    .addOption(newLimitOption('group'))
     .addHelpText('after', examples('subgate group add premium --multiplier 1.5 --account work --exclusive'))
     .action(act(add))
   group.command('list').summary('all groups').addHelpText('after', examples('subgate group list')).action(act(list))
@@ -38,7 +38,7 @@ export const fill: Fill = (group, act) => {
     .option('--exclusive', 'only users who are attached to it may use it')
     .option('--no-exclusive', 'everybody may use it')
     .addOption(whenClientLeavesOption())
-    .addOption(setLimitOption())
+    .addOption(setLimitOption('group'))
     .addHelpText(
       'after',
       examples('subgate group set premium --multiplier 1.2 --no-exclusive', 'subgate group set free --limit usd=20/1d'),

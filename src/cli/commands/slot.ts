@@ -38,13 +38,16 @@ async function list(context: Context): Promise<void> {
   const email = await emails(store)
   const account = new Map((await store.accounts.list()).map(({ id, name }) => [id, name]))
   const since = (ms: number) => formatDuration(Math.max(0, nowMs - ms))
+  const { admissions, tickets } = slots
+  const processes = new Set([...admissions, ...tickets].map(({ processId }) => processId))
+  const process: Column<AdmissionView | TicketView> = { title: 'process', value: (one) => one.processId }
   const caller: Column<AdmissionView | TicketView>[] = [
     { title: 'call', value: (one) => one.callId },
     { title: 'user', value: (one) => email.get(one.userId) ?? one.userId, shrinks: true },
     { title: 'key', value: (one) => one.keyId },
+    ...(processes.size > 1 ? [process] : []),
     { title: 'since', align: 'right', value: (one) => since(one.sinceMs) },
   ]
-  const { admissions, tickets } = slots
   out.list(
     admissions,
     [...caller, { title: 'account', value: (one) => account.get(one.accountId) ?? one.accountId, shrinks: true }],

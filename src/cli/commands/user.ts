@@ -34,7 +34,7 @@ export const fill: Fill = (user, act) => {
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .addOption(rpm)
     .addOption(tpm)
-    .addOption(newLimitOption())
+    .addOption(newLimitOption('user'))
     .addHelpText(
       'after',
       examples(
@@ -58,7 +58,7 @@ export const fill: Fill = (user, act) => {
     .option('--concurrency <n>', 'calls at a time; none = no limit', orNone(wholeFlag(0)))
     .addOption(setRpm)
     .addOption(setTpm)
-    .addOption(setLimitOption())
+    .addOption(setLimitOption('user'))
     .addHelpText(
       'after',
       examples(

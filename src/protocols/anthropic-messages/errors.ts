@@ -23,23 +23,27 @@ const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
 }
 
 /**
- * A limit of the caller's own that opens again within this is waited for: a window of a minute always does, its last
- * sixtieth included. What takes longer is a cap: clients show our sentence and stop.
+ * What helps within this is waited for: a limit of a minute always opens by then, its last sixtieth included. Who has to
+ * wait longer is told to stop: Claude Code does so anyway, the SDK (1.12) would sleep without a word for as long as it is
+ * told, hours and days, and older ones would be back at once.
  */
 const WAITED_FOR_MS = 61_000
-/** SDKs obey a `retry-after` below a minute and no longer one. Who comes back too early is told the rest. */
+/** Older SDKs obey a `retry-after` only below a minute. Who comes back too early is told the rest. */
 const OBEYED_MS = 59_000
 
 export function renderMessagesError(error: GatewayError, callId: string): RenderedError {
   const cap = capOf(error)
-  const { usedUp, shouldRetry = cap ? false : undefined, status } = error.facts
-  const retryAfterMs = usedUp && !cap ? Math.min(error.facts.retryAfterMs ?? 0, OBEYED_MS) : error.facts.retryAfterMs
+  const { retryAfterMs, status } = error.facts
+  const isTooLong = retryAfterMs !== undefined && retryAfterMs > WAITED_FOR_MS
+  const { shouldRetry = isTooLong ? false : undefined } = error.facts
   return {
     status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
     headers: {
       'request-id': callId,
       ...(cap && renderLimitReached(cap)),
-      ...(retryAfterMs !== undefined && { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) }),
+      ...(retryAfterMs !== undefined && {
+        'retry-after': String(Math.ceil((isTooLong ? retryAfterMs : Math.min(retryAfterMs, OBEYED_MS)) / 1000)),
+      }),
       ...(shouldRetry !== undefined && { 'x-should-retry': String(shouldRetry) }),
     },
     body: Buffer.from(bodyOf(error, callId)),

@@ -1,3 +1,4 @@
+import { modelEdit } from '../model-edit.ts'
 import type { Protocol } from '../protocol.ts'
 import { renderMessagesError, renderMessagesStreamError } from './errors.ts'
 import { renderLimitHeaders } from './limits.ts'
@@ -12,6 +13,8 @@ export const anthropicMessages: Protocol = {
   name: 'anthropic-messages',
   parse: parseMessages,
   usageMeter: messagesMeter,
+  answerEdit: ({ requestedModel }, upstreamModel, stream) =>
+    modelEdit(upstreamModel, requestedModel, stream, { holder: 'message', once: true }),
   keepAlive: () => PING,
   renderError: renderMessagesError,
   renderStreamError: renderMessagesStreamError,

@@ -35,6 +35,7 @@ export function renderLimitReached(window: LimitWindow): Record<string, string> 
 /** The contract has three periods: the shortest that is no shorter than the window, or the longest. */
 function periodOf(window: LimitWindow): string {
   if (window.kind === 'calendar') return { day: 'daily', week: 'weekly', month: 'monthly' }[window.unit]
-  if (window.ms <= DAY_MS) return 'daily'
-  return window.ms <= 7 * DAY_MS ? 'weekly' : 'monthly'
+  const ms = window.kind === 'sliding' ? window.ms : window.every
+  if (ms === 'month' || ms > 7 * DAY_MS) return 'monthly'
+  return ms <= DAY_MS ? 'daily' : 'weekly'
 }

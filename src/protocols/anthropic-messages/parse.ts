@@ -17,6 +17,7 @@ export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
   return {
     requestedModel: requestedModel(keys),
+    modelAt: keys.place('model') ?? null,
     stream: wantsStream(keys),
     maxOutputTokens: tokensMax(keys, 'max_tokens'),
     conversation: () => sessionSignal(headers, keys) ?? firstWords(keys),

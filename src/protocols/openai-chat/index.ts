@@ -1,4 +1,5 @@
 import type { GatewayError } from '../../domain/errors.ts'
+import { modelEdit } from '../model-edit.ts'
 import { openaiError, renderOpenaiError } from '../openai/errors.ts'
 import { renderOpenaiModel, renderOpenaiModels } from '../openai/models.ts'
 import type { Protocol } from '../protocol.ts'
@@ -12,6 +13,8 @@ export const openaiChat: Protocol = {
   name: 'openai-chat',
   parse: parseChat,
   usageMeter: chatMeter,
+  answerEdit: ({ requestedModel }, upstreamModel, stream) =>
+    modelEdit(upstreamModel, requestedModel, stream, { holder: null, once: false }),
   keepAlive: () => COMMENT,
   renderError: renderOpenaiError,
   renderStreamError: (error: GatewayError) => Buffer.from(`data: ${JSON.stringify({ error: openaiError(error) })}\n\n`),

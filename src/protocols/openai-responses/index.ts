@@ -1,3 +1,4 @@
+import { modelEdit } from '../model-edit.ts'
 import { renderOpenaiError } from '../openai/errors.ts'
 import { renderOpenaiModel, renderOpenaiModels } from '../openai/models.ts'
 import type { Protocol } from '../protocol.ts'
@@ -12,6 +13,8 @@ export const openaiResponses: Protocol = {
   name: 'openai-responses',
   parse: parseResponses,
   usageMeter: responsesMeter,
+  answerEdit: ({ requestedModel }, upstreamModel, stream) =>
+    modelEdit(upstreamModel, requestedModel, stream, { holder: 'response', once: false }),
   keepAlive: () => COMMENT,
   renderError: renderOpenaiError,
   renderStreamError: renderResponsesStreamError,

@@ -1,6 +1,6 @@
 import type { Usage } from '../../domain/usage.ts'
-import type { ScannedObject } from '../../lib/json-scan.ts'
-import { BodyMeter, countOf, newReading, scanAnswer } from '../metering.ts'
+import { type ScannedObject, scannedOrNull } from '../../lib/json-scan.ts'
+import { BodyMeter, countOf, newReading } from '../metering.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
 
@@ -108,7 +108,7 @@ class StreamMeter implements UsageMeter {
       const isNamed = event.name !== 'message'
       // Most of these events repeat what the deltas said: they are not scanned.
       const data = event.whole && isNamed && !isTelling(event.name) ? null : Buffer.from(event.data, 'latin1')
-      const fields = data && scanAnswer(data, EVENT_KEYS)
+      const fields = data && scannedOrNull(data, EVENT_KEYS)
       if (!event.whole && !fields) break // torn: nobody can read it
       this.#readEvent(isNamed ? event.name : String(fields?.value('type')), fields, data)
       if (this.reading.ended) return event.start
@@ -124,7 +124,7 @@ class StreamMeter implements UsageMeter {
       case 'response.failed':
       case 'response.created': {
         const response = fields?.bytes('response')
-        const answer = response && scanAnswer(response, RESPONSE_KEYS)
+        const answer = response && scannedOrNull(response, RESPONSE_KEYS)
         if (answer) readResponse(answer, reading)
         if (type === 'response.created') return
         reading.contentSeen = true

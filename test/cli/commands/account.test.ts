@@ -148,6 +148,28 @@ t.test('set changes what is named, pause and resume say what they do, remove ask
   t.same((await subgate('account', 'list', '--json')).json(), [])
 })
 
+t.test('a model map is set, shown, changed entry by entry, and refused where it says nothing', async (t) => {
+  const subgate = await initializedCli()
+  const cli = subgate.with({ env: { KEY: secretKey() } })
+  const map = (...entries: string[]) => entries.flatMap((entry) => ['--model-map', entry])
+  const added = ['account', 'add', 'anthropic', '--from-env', 'KEY', ...map('claude-*=opus', 'gpt-6=sonnet')]
+  t.equal((await cli(...added)).code, 0)
+  const shown = async () => (await subgate('account', 'show', 'anthropic', '--json')).json().modelMap
+  t.same(await shown(), { 'claude-*': 'opus', 'gpt-6': 'sonnet' })
+  t.match((await subgate('account', 'show', 'anthropic')).stdout, /model map +claude-\* → opus, gpt-6 → sonnet/)
+  const set = (...entries: string[]) => subgate('account', 'set', 'anthropic', ...map(...entries))
+  t.equal((await set('gpt-6=none', 'gpt-7=opus')).code, 0)
+  t.same(await shown(), { 'claude-*': 'opus', 'gpt-7': 'opus' }, 'others stay')
+  for (const wrong of ['claude', '=x', 'x=', 'a=b=c', 'a=b*']) {
+    t.match(await set(wrong), { code: 2, stderr: /is not ASKED=SENT|is a pattern/ }, wrong)
+  }
+  const many = Array.from({ length: 101 }, (_, index) => `m${index}=x`)
+  t.match(await set(...many), { code: 1, stderr: /at most 100 entries/ })
+  t.equal((await set('none')).code, 0)
+  t.same(await shown(), {})
+  t.notMatch((await subgate('account', 'show', 'anthropic')).stdout, /model map/)
+})
+
 t.test('rest rules are set, shown, taken away, and refused where they say nothing', async (t) => {
   const subgate = await initializedCli()
   await subgate.with({ env: { KEY: secretKey() } })('account', 'add', 'anthropic', '--from-env', 'KEY')
@@ -164,6 +186,26 @@ t.test('rest rules are set, shown, taken away, and refused where they say nothin
   }
   t.equal((await set('none')).code, 0)
   t.same((await subgate('account', 'show', 'anthropic', '--json')).json().restRules, [])
+})
+
+t.test('deadlines are set one by one, shown, and taken away', async (t) => {
+  const subgate = (await initializedCli()).with({ env: { KEY: secretKey() } })
+  const deadlines = async () => (await subgate('account', 'show', 'anthropic', '--json')).json().deadlines
+  const add = ['account', 'add', 'anthropic', '--from-env', 'KEY']
+  t.match(await subgate(...add, '--deadline', 'connects=1s'), { code: 2, stderr: /did you mean connect\?/ })
+  t.equal((await subgate(...add, '--deadline', 'connect=3s,idle=5m')).code, 0)
+  t.same(await deadlines(), { connectMs: 3000, idleMs: 300_000 })
+  const set = (...changes: string[]) =>
+    subgate('account', 'set', 'anthropic', ...changes.flatMap((change) => ['--deadline', change]))
+  t.equal((await set('first_event=90s', 'idle=none')).code, 0)
+  t.same(await deadlines(), { connectMs: 3000, firstEventMs: 90_000 })
+  t.match((await subgate('account', 'show', 'anthropic')).stdout, /deadlines +connect 3s, first_event 1m30s\n/)
+  t.match(await set('idle=1ms'), { code: 2, stderr: /a deadline is 100ms to 1d long/ })
+  t.equal((await subgate('account', 'set', 'anthropic', '--weight', '7')).code, 0)
+  t.same(await deadlines(), { connectMs: 3000, firstEventMs: 90_000 }, 'other changes leave them')
+  t.equal((await set('none')).code, 0)
+  t.same(await deadlines(), {})
+  t.notMatch((await subgate('account', 'show', 'anthropic')).stdout, /deadlines/)
 })
 
 t.test('rests and windows are shown as they are now, and wake ends the rests', async (t) => {
@@ -244,6 +286,8 @@ t.test('import reports each entry and does not stop at a bad one', async (t) => 
 - { provider: anthropic, name: five, api_key: "has a space in it" }
 - { provider: anthropic, name: six, api_key: ${secretKey()}, base_url: "https://elsewhere.example.com" }
 - { provider: anthropic, name: seven, api_key: ${secretKey()}, prio: 3 }
+- { provider: anthropic, name: eight, api_key: ${secretKey()}, model_map: { "claude-*": "claude b" } }
+- { provider: anthropic, name: nine, api_key: ${secretKey()}, model_map: { "claude-*": claude-b } }
 `
   const dry = await imported(subgate, list, '--dry-run')
   t.match(dry.stderr, /Nothing was written/)
@@ -259,14 +303,17 @@ t.test('import reports each entry and does not stop at a bad one', async (t) => 
     { name: 'five', result: 'refused', detail: /no spaces/ },
     { name: 'six', result: 'refused', detail: /not on the allowlist/ },
     { name: 'seven', result: 'refused', detail: /prio/ },
+    { name: 'eight', result: 'refused', detail: /'claude b' is not the name of a model/ },
+    { name: 'nine', result: 'added', detail: null },
   ])
+  t.same((await subgate('account', 'show', 'nine', '--json')).json().modelMap, { 'claude-*': 'claude-b' })
   t.notOk((stdout + stderr).includes(key))
-  t.match(stderr, /2 added, 1 existed, 5 refused/)
+  t.match(stderr, /3 added, 1 existed, 6 refused/)
   const second = await imported(subgate, list, '--allow-host')
   t.match(second.stderr, /Added elsewhere\.example\.com to/)
   t.match(
     second.rows.map(({ result }) => result),
-    ['exists', 'exists', 'exists', 'refused', 'refused', 'refused', 'added', 'refused'],
+    ['exists', 'exists', 'exists', 'refused', 'refused', 'refused', 'added', 'refused', 'refused', 'exists'],
   )
 })
 
@@ -297,7 +344,11 @@ t.test('import reads an export of Sub2API, as a file or as its API answers it', 
           proxy_key: 'http|p|1||',
           rate_multiplier: 2,
         },
-        credentials: { api_key: secretKey(), model_mapping: { 'claude-a': 'claude-b' } },
+        credentials: { api_key: secretKey(), model_mapping: { 'claude-a': 'claude-b', 'claude-c': 'claude-c' } },
+      },
+      {
+        ...{ name: 'mapped oddly', platform: 'anthropic', type: 'apikey', concurrency: 1, priority: 50 },
+        credentials: { api_key: secretKey(), model_mapping: { 'claude-*': 'gpt-*' } },
       },
       {
         name: 'subscription',
@@ -316,8 +367,9 @@ t.test('import reads an export of Sub2API, as a file or as its API answers it', 
     {
       name: 'mapped',
       result: 'added',
-      detail: 'without its proxy; without its rate multiplier; without its model map',
+      detail: 'without its proxy; without its rate multiplier',
     },
+    { name: 'mapped oddly', result: 'added', detail: 'without its model map' },
     { name: 'subscription', result: 'refused', detail: /type 'oauth'/ },
     { name: 'other', result: 'refused', detail: /provider 'sora'/ },
   ])
@@ -328,9 +380,17 @@ t.test('import reads an export of Sub2API, as a file or as its API answers it', 
     models: ['claude-x'],
     expiresAtMs: 1_893_456_000_000,
   })
-  t.match((await subgate('account', 'show', 'mapped', '--json')).json(), { concurrency: null, models: ['claude-a'] })
+  const mapped = (await subgate('account', 'show', 'mapped', '--json')).json()
+  t.match(mapped, { concurrency: null, models: ['claude-a', 'claude-c'] })
+  t.same(mapped.modelMap, { 'claude-a': 'claude-b' })
   const again = await imported(subgate, JSON.stringify(document))
-  t.match(again.rows, [{ result: 'exists' }, { result: 'exists' }, { result: 'refused' }, { result: 'refused' }])
+  t.match(again.rows, [
+    { result: 'exists' },
+    { result: 'exists' },
+    { result: 'exists' },
+    { result: 'refused' },
+    { result: 'refused' },
+  ])
 })
 
 t.test('import reads an export of claude-relay-service', async (t) => {
@@ -362,7 +422,7 @@ t.test('import reads an export of claude-relay-service', async (t) => {
           priority: '50',
           apiKey: secretKey(),
           apiUrl: 'https://api.anthropic.com/v1/messages',
-          supportedModels: '["claude-y"]',
+          supportedModels: '{"claude-y":"claude-z"}',
         },
       ],
       openaiResponsesAccounts: [
@@ -389,6 +449,7 @@ t.test('import reads an export of claude-relay-service', async (t) => {
     status: 'paused',
     baseUrl: 'https://api.anthropic.com',
     models: ['claude-y'],
+    modelMap: { 'claude-y': 'claude-z' },
   })
 })
 

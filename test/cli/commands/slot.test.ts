@@ -75,12 +75,19 @@ t.test('who holds which slot, and who waits for what', async (t) => {
   )
   const since = (ms: unknown) => ({ sinceMs: ms, since: new Date(Number(ms)).toISOString() })
   t.same(rows[1], {
-    ...{ state: 'running', callId: bobHolds?.callId, userId: bob.user.id, keyId: bob.apiKey.id },
+    ...{ state: 'running', callId: bobHolds?.callId, processId: live.processId },
+    ...{ userId: bob.user.id, keyId: bob.apiKey.id },
     ...{ accountId: bob.accounts[0]?.id, ...since(bobHolds?.sinceMs) },
   })
   t.same(rows[3], {
-    ...{ state: 'waiting', callId: bobWaits?.callId, number: bobWaits?.number, userId: bob.user.id },
-    ...{ keyId: bob.apiKey.id, accountIds: [bob.accounts[0]?.id], passes: 0, ...since(bobWaits?.sinceMs) },
+    ...{ state: 'waiting', callId: bobWaits?.callId, processId: live.processId, number: bobWaits?.number },
+    ...{
+      userId: bob.user.id,
+      keyId: bob.apiKey.id,
+      accountIds: [bob.accounts[0]?.id],
+      passes: 0,
+      ...since(bobWaits?.sinceMs),
+    },
   })
   t.same(JSON.parse((await subgate('slot', 'list', '--json', '--quiet')).stdout), rows)
 
@@ -92,12 +99,23 @@ t.test('who holds which slot, and who waits for what', async (t) => {
 t.test('a moving call holds no account, and the table says so', async (t) => {
   const gw = await startGateway(t, { setUp: (site) => site.scene() })
   const { user, apiKey } = gw.scenes
-  const one = { callId: 'call_moves', userId: user.id, keyId: apiKey.id, accountId: '', sinceMs: Date.now() + 5000 }
-  gw.gateway.live.admissions = async () => [one, { ...one, userId: 'usr_gone', accountId: 'acc_gone' }]
+  const one = {
+    callId: 'call_moves',
+    processId: 'prs_1',
+    userId: user.id,
+    keyId: apiKey.id,
+    accountId: '',
+    sinceMs: Date.now() + 5000,
+  }
+  const other = { ...one, userId: 'usr_gone', accountId: 'acc_gone' }
+  gw.gateway.live.admissions = async () => [one, other]
   const { stdout } = await commandsFor(gw)('slot', 'list')
   const [, moves, gone] = stdout.trimEnd().split('\n').map(cells)
   t.same(moves?.slice(3), ['0ms', '-'], 'and a clock that is behind makes no negative time')
   t.same([gone?.[1], gone?.[4]], ['usr_gone', 'acc_gone'], 'what was removed keeps its id')
+  gw.gateway.live.admissions = async () => [one, { ...other, processId: 'prs_2' }]
+  const [title, first, second] = (await commandsFor(gw)('slot', 'list')).stdout.trimEnd().split('\n').map(cells)
+  t.same([title?.[3], first?.[3], second?.[3]], ['PROCESS', 'prs_1', 'prs_2'], 'where there are several')
 })
 
 /** The error that a client is told, as a body or as an event. */

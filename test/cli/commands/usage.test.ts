@@ -32,6 +32,7 @@ async function withCalls(firstMs = NOV_25): Promise<{ subgate: Cli; calls: CallR
       status: 529,
       fault: 'overloaded_error',
       message: 'Overloaded',
+      lost: { usage: { inputTokens: 1200, outputTokens: 3 }, costNanoUsd: 4_000_000 },
     }
     const calls = [
       callOf(ada, {
@@ -146,10 +147,18 @@ t.test('tail prints a line a call, show the whole story of one', async (t) => {
   const story = (await subgate('usage', 'show', failed.id)).stdout
   t.match(
     story,
-    /failed \(overloaded\), HTTP 529.*Attempts.*overloaded_error +Overloaded.*None was reported.*unknown: the model has no price/s,
+    /failed \(overloaded\), HTTP 529.*Attempts.*LOST.*overloaded_error +1,200 input, 3 output \(\$0\.004\) +Overloaded.*None was reported.*unknown: the model has no price/s,
   )
   t.notOk(story.includes('\u001b'), 'what a client wrote does not reach the terminal as it is')
-  t.match((await subgate('usage', 'show', failed.id, '--json')).json(), { id: failed.id, attempts: [{ status: 529 }] })
+  t.match((await subgate('usage', 'show', failed.id, '--json')).json(), {
+    id: failed.id,
+    attempts: [{ status: 529, lost: { usage: { inputTokens: 1200, outputTokens: 3 }, costNanoUsd: 4_000_000 } }],
+  })
+  t.notMatch(
+    (await subgate('usage', 'show', calls[0]?.id ?? '')).stdout,
+    'LOST',
+    'no word of it where nothing was lost',
+  )
   const prefix = failed.id.slice(0, -2)
   t.match((await subgate('usage', 'show', prefix)).stdout, failed.id, 'a unique beginning of the id is enough')
   t.match(await subgate('usage', 'show', 'call_0'), { code: 1, stderr: /fits several/ })
@@ -168,7 +177,7 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
   const [best = '', second = '', third = '', ill = ''] = ids
   const told = async (choice: Partial<NonNullable<CallRecord['choice']>>, asked: string[], more = {}) => {
     const attempts = asked.map((accountId) => ({
-      ...{ accountId, startedMs: 0, endedMs: 1, status: 200, fault: null, message: null },
+      ...{ accountId, startedMs: 0, endedMs: 1, status: 200, fault: null, message: null, lost: null },
     }))
     const others = [{ accountId: ill, why: 'rests (rate_limit) for 5 s' }]
     const call = callOf(scene, {
@@ -208,11 +217,43 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
   t.notMatch(stdout, 'Choice', 'nothing is told where there was nothing to choose')
   t.match(stdout, /price +input \$3, output \$15, cache read \$0\.30, .* per million tokens \(claude-sonnet-4-5\)\n/)
   t.match((await subgate('usage', 'show', call.id, '--json')).json(), { choice: null, price: { base: { input: 3e6 } } })
+  t.match(
+    stdout,
+    /model +claude-sonnet-4-5 → claude-sonnet-4-5 → claude-sonnet-4-5-20250929 \(asked → sent → answered\)\n/,
+  )
+  const same = await told({}, [best], { reportedModel: null })
+  t.match(same.stdout, /model +claude-sonnet-4-5\n/)
   const priced = await told({}, [best], { costNanoUsd: 18_001 })
   t.match(priced.stdout, /price +not the one that the list has now\n/)
   t.match((await subgate('usage', 'show', priced.call.id, '--json')).json(), {
     choice: { candidates: [best, second, third], others: [{ accountId: ill }], waited: false, session: null },
   })
+})
+
+t.test('show tells the limits that stood when a call was admitted', async (t) => {
+  const subgate = await initializedCli()
+  const { accountId, call, plain } = await withStore(subgate, async (store) => {
+    const scene = await addScene(store)
+    const { accountId, keyId } = scene
+    const minute = { kind: 'sliding', ms: 60_000 } as const
+    const call = callOf(scene, {
+      seenLimits: [
+        { subject: 'key', subjectId: keyId, limit: { metric: 'requests', max: 60, window: minute }, used: 12 },
+        { subject: 'account', subjectId: accountId, limit: { metric: 'usd', max: 5e9, window: minute }, used: 31e8 },
+      ],
+    })
+    const plain = callOf(scene)
+    await store.accounts.set({ id: accountId, changes: { name: 'work' }, by: 'test' })
+    for (const one of [call, plain]) await store.usage.record(one, false)
+    return { accountId, call, plain }
+  })
+  const { stdout } = await subgate('usage', 'show', call.id)
+  t.match(stdout, /Limits\nOF +LIMIT +USED\nkey .* requests\/1m +12 of 60\naccount work +usd\/1m +\$3\.10 of \$5\.00\n/)
+  t.match(stdout, /with what it and other running calls might use/)
+  t.match((await subgate('usage', 'show', call.id, '--json')).json(), {
+    seenLimits: [{ subject: 'key', used: 12, limit: { metric: 'requests', max: 60 } }, { subjectId: accountId }],
+  })
+  t.notMatch((await subgate('usage', 'show', plain.id)).stdout, /Limits/)
 })
 
 t.test('export gives every call, safe for spreadsheets', async (t) => {

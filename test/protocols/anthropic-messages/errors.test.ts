@@ -35,6 +35,21 @@ t.test('waiting times are told in whole seconds, rounded up', async (t) => {
   t.same([0, 1, 999, 1000, 1001, 3_600_000].map(told), ['0', '1', '1', '1', '2', '3600'])
 })
 
+t.test('a wait of more than a minute is no wait: clients are told to stop', async (t) => {
+  const told = (code: ErrorCode, retryAfterMs: number) => {
+    const { headers } = renderMessagesError(new GatewayError(code, 'x', { retryAfterMs }), 'c')
+    return [headers['retry-after'], headers['x-should-retry']]
+  }
+  for (const code of ['limited', 'overloaded', 'unavailable'] as const) {
+    t.same(
+      [59_000, 60_000, 61_000].map((ms) => told(code, ms)),
+      Array(3).fill(['59', undefined]),
+      code,
+    )
+    t.same(told(code, 61_001), ['62', 'false'], code)
+  }
+})
+
 t.test('inside a stream an error is an event with its name on a line of its own', async (t) => {
   const event = renderMessagesStreamError(new GatewayError('overloaded', 'why'), 'call_1').toString()
   const [name, data, ...rest] = event.split('\n')

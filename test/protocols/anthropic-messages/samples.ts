@@ -41,11 +41,12 @@ interface Given {
   /** Behind the last byte that may go out before the charge; absent = the last event is the terminal one. */
   end?: string
   tornBytes?: number
+  modelWritten?: string
 }
 
 /** A stream: what goes out at once, and what is held from the terminal event on. */
 function stream(name: string, ready: string, held: string, given: Given = {}): AnswerSample {
-  const { usage = { inputTokens: 25, outputTokens: 15 }, reading = COMPLETE, error, tornBytes } = given
+  const { usage = { inputTokens: 25, outputTokens: 15 }, reading = COMPLETE, error, tornBytes, modelWritten } = given
   return {
     name,
     streams: true,
@@ -54,6 +55,7 @@ function stream(name: string, ready: string, held: string, given: Given = {}): A
     reading,
     ...(error !== undefined && { error }),
     ...(tornBytes !== undefined && { tornBytes }),
+    ...(modelWritten !== undefined && { modelWritten }),
     terminalAt: held === '' ? null : Buffer.byteLength(ready),
   }
 }
@@ -186,6 +188,24 @@ export const streams: AnswerSample[] = [
     STOP,
   ),
   stream(
+    'a start over several lines',
+    crlf(`: x\n${start()}`).replace('"model":', '"model":\r\ndata: ') + said('a') + messageDelta({ output_tokens: 15 }),
+    STOP,
+  ),
+  stream('a model in escapes', HELLO.replace('claude-opus', 'claude\\u002dopus'), STOP, {
+    modelWritten: '"claude\\u002dopus-5-5"',
+  }),
+  stream(
+    'the name of its model in other places as well',
+    PING.replace('}', ',"model":"claude-opus-5-5"}') +
+      HELLO.replace('"role"', '"of":{"model":"claude-opus-5-5"},"role"').replace(
+        'Hello',
+        '\\"model\\":\\"claude-opus-5-5\\"',
+      ),
+    STOP,
+    { modelWritten: '"role":"assistant","model":"claude-opus-5-5"' },
+  ),
+  stream(
     'data that is not JSON',
     `${HELLO}event: content_block_delta\ndata: oops\n\ndata: [DONE]\n\nevent: weather\ndata\n\n`,
     STOP,
@@ -301,6 +321,15 @@ const body = (
 export const bodies: AnswerSample[] = [
   body('a message', JSON.stringify(BODY), { ...CACHED, reasoningTokens: 3 }, COMPLETE),
   body('a message on many lines', JSON.stringify(BODY, null, 2), { ...CACHED, reasoningTokens: 3 }, COMPLETE),
+  {
+    ...body(
+      'a message about models',
+      JSON.stringify({ of: MESSAGE, ...BODY }),
+      { ...CACHED, reasoningTokens: 3 },
+      COMPLETE,
+    ),
+    modelWritten: '"content":[]},"id":"msg_01","type":"message","role":"assistant","model":"claude-opus-5-5"',
+  },
   body('a message without usage', JSON.stringify({ ...BODY, usage: undefined }), {}, COMPLETE),
   body(
     'an error inside a 200',

@@ -1,20 +1,22 @@
-import type { CalendarUnit } from '../domain/limit.ts'
-import { type Period, periodAt } from '../lib/calendar.ts'
+import type { Period } from '../lib/calendar.ts'
 
-/** What was counted in the current day, week or month. The same methods as SlidingWindow's. */
-export class CalendarWindow {
-  readonly #unit: CalendarUnit
-  readonly #timeZone: string
+/** What was counted in the current one of periods that follow one another. The same methods as SlidingWindow's. */
+export class PeriodWindow {
+  readonly #periodAt: (ms: number) => Period
   #period: Period
   #total = 0
 
-  constructor(unit: CalendarUnit, timeZone: string, nowMs: number) {
-    this.#unit = unit
-    this.#timeZone = timeZone
-    this.#period = periodAt(unit, timeZone, nowMs)
+  constructor(periodAt: (ms: number) => Period, nowMs: number) {
+    this.#periodAt = periodAt
+    this.#period = periodAt(nowMs)
   }
 
   get sinceMs(): number {
+    return this.#period.startMs
+  }
+
+  /** As of SlidingWindow: any number that goes into the period's beginning, as what is before does not count. */
+  get grainMs(): number {
     return this.#period.startMs
   }
 
@@ -48,7 +50,7 @@ export class CalendarWindow {
   /** A clock that was set back counts on in the period where it was. */
   #roll(nowMs: number): void {
     if (nowMs < this.#period.endMs) return
-    this.#period = periodAt(this.#unit, this.#timeZone, nowMs)
+    this.#period = this.#periodAt(nowMs)
     this.#total = 0
   }
 }
