@@ -2,6 +2,7 @@ import { ERROR_STATUS, type ErrorCode, type GatewayError } from '../../domain/er
 import type { LimitWindow } from '../../domain/limit.ts'
 import type { ErrorKind, NeutralError } from '../neutral.ts'
 import type { RenderedError } from '../protocol.ts'
+import { retryHeaders, WAITED_FOR_MS } from '../retry-headers.ts'
 import { renderLimitReached } from './limits.ts'
 
 /** Anthropic's status and error type for each of our codes; a gateway's own money is a billing_error. */
@@ -22,30 +23,11 @@ const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
   timed_out: { type: 'timeout_error' },
 }
 
-/**
- * What helps within this is waited for: a limit of a minute always opens by then, its last sixtieth included. Who has to
- * wait longer is told to stop: Claude Code does so anyway, the SDK (1.12) would sleep without a word for as long as it is
- * told, hours and days, and older ones would be back at once.
- */
-const WAITED_FOR_MS = 61_000
-/** Older SDKs obey a `retry-after` only below a minute. Who comes back too early is told the rest. */
-const OBEYED_MS = 59_000
-
 export function renderMessagesError(error: GatewayError, callId: string): RenderedError {
   const cap = capOf(error)
-  const { retryAfterMs, status } = error.facts
-  const isTooLong = retryAfterMs !== undefined && retryAfterMs > WAITED_FOR_MS
-  const { shouldRetry = isTooLong ? false : undefined } = error.facts
   return {
-    status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
-    headers: {
-      'request-id': callId,
-      ...(cap && renderLimitReached(cap)),
-      ...(retryAfterMs !== undefined && {
-        'retry-after': String(Math.ceil((isTooLong ? retryAfterMs : Math.min(retryAfterMs, OBEYED_MS)) / 1000)),
-      }),
-      ...(shouldRetry !== undefined && { 'x-should-retry': String(shouldRetry) }),
-    },
+    status: error.facts.status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
+    headers: { 'request-id': callId, ...(cap && renderLimitReached(cap)), ...retryHeaders(error) },
     body: Buffer.from(bodyOf(error, callId)),
   }
 }

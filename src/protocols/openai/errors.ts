@@ -1,5 +1,6 @@
 import { ERROR_STATUS, type ErrorCode, type GatewayError } from '../../domain/errors.ts'
 import type { RenderedError } from '../protocol.ts'
+import { retryHeaders, WAITED_FOR_MS } from '../retry-headers.ts'
 
 // What errors look like in both of OpenAI's formats.
 
@@ -29,11 +30,6 @@ const FORMS: Record<ErrorCode, ErrorForm> = {
   timed_out: { type: 'server_error', code: 'timeout' },
 }
 
-/** A limit of the caller's own that opens again later than this is a cap: clients stop. Until then they wait as they are told. */
-const WAITED_FOR_MS = 61_000
-/** SDKs obey a `retry-after` below a minute and no longer one. Who comes back too early is told the rest. */
-const OBEYED_MS = 59_000
-
 /** The body's `error`. */
 export interface OpenaiError {
   message: string
@@ -52,21 +48,16 @@ export function openaiError(error: GatewayError): OpenaiError {
 const CAP: ErrorForm = { type: 'usage_limit_reached', code: 'insufficient_quota' }
 
 export function renderOpenaiError(error: GatewayError, callId: string): RenderedError {
-  const cap = isCap(error)
-  const { usedUp, shouldRetry = cap ? false : undefined, status } = error.facts
-  const retryAfterMs = usedUp && !cap ? Math.min(error.facts.retryAfterMs ?? 0, OBEYED_MS) : error.facts.retryAfterMs
-  const seconds = retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000)
+  const { status, retryAfterMs = 0 } = error.facts
+  const resets = isCap(error) && { resets_in_seconds: Math.ceil(retryAfterMs / 1000) }
   return {
     status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
-    headers: {
-      'x-request-id': callId,
-      ...(seconds !== undefined && { 'retry-after': String(seconds) }),
-      ...(shouldRetry !== undefined && { 'x-should-retry': String(shouldRetry) }),
-    },
-    body: Buffer.from(JSON.stringify({ error: { ...openaiError(error), ...(cap && { resets_in_seconds: seconds }) } })),
+    headers: { 'x-request-id': callId, ...retryHeaders(error) },
+    body: Buffer.from(JSON.stringify({ error: { ...openaiError(error), ...resets } })),
   }
 }
 
+/** The caller's own limit is used up for longer than one waits. */
 function isCap({ facts: { usedUp, retryAfterMs = 0 } }: GatewayError): boolean {
   return usedUp !== undefined && retryAfterMs > WAITED_FOR_MS
 }

@@ -59,6 +59,13 @@ t.test('a limit that opens in a moment is waited for; a longer one is a used-up 
   })
 })
 
+t.test('who has to wait for longer than SDKs obey is told to stop', async (t) => {
+  const told = (retryAfterMs: number) =>
+    renderOpenaiError(new GatewayError('overloaded', 'x', { retryAfterMs }), 'c').headers
+  t.same(told(60_500), { 'x-request-id': 'c', 'retry-after': '59' })
+  t.same(told(61_001), { 'x-request-id': 'c', 'retry-after': '62', 'x-should-retry': 'false' })
+})
+
 t.test('a status that the operator wants is the status', async (t) => {
   t.equal(renderOpenaiError(new GatewayError('overloaded', 'x', { status: 418 }), 'c').status, 418)
 })
