@@ -42,6 +42,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('exclusive', 'integer', (c) => c.notNull())
     .addColumn('when_client_leaves', 'text')
     .addColumn('limits', 'text', (c) => c.notNull())
+    .addColumn('routes', 'text', (c) => c.notNull())
+    .addColumn('fallback_group_id', 'text', (c) => c.references('groups.id'))
     .addColumn('created_at_ms', 'bigint', (c) => c.notNull())
     .execute()
 
@@ -67,6 +69,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('limits', 'text', (c) => c.notNull())
     .addColumn('models', 'text', (c) => c.notNull())
     .addColumn('model_map', 'text', (c) => c.notNull())
+    .addColumn('only_client', 'text')
+    .addColumn('pause_at', 'text', (c) => c.notNull())
     .addColumn('headers', 'text', (c) => c.notNull())
     .addColumn('expires_at_ms', 'bigint')
     .addColumn('rest', 'text')

@@ -69,24 +69,32 @@ function modelText({ requestedModel, upstreamModel, reportedModel }: StoredCall)
   return new Set(names).size === 1 ? (names[0] as string) : `${names.join(' → ')} (asked → sent → answered)`
 }
 
-/** Every account of the group, and why it was or was not taken. */
+/** Every account that was looked at, and why it was or was not taken. */
 function choiceText(out: Output, call: StoredCall, choice: Choice, name: Names): string {
-  const { candidates, others, session } = choice
+  const { candidates, others, session, fallbackGroupId } = choice
   const rows = [...candidates.map((accountId) => ({ accountId, why: whyTaken(call, choice, accountId) })), ...others]
   const table = out.table(rows, [
     { title: 'account', value: ({ accountId }) => name.account(accountId) },
     { title: 'why', value: ({ why }) => why, shrinks: true },
   ])
-  const text = session
-    ? `The conversation ${printable(session.conversation)}, named by ${session.source}, ${BINDING_TEXT[session.binding]}.`
-    : 'The conversation has no name, so it is kept at no account.'
-  return `${table}\n${text}`
+  return [
+    ...(fallbackGroupId === null
+      ? []
+      : [`No account of its group could, so it fell back to ${name.group(fallbackGroupId)}.`]),
+    table,
+    session ? sessionText(session, name) : 'The conversation has no name, so it is kept at no account.',
+  ].join('\n')
 }
 
-const BINDING_TEXT: Record<NonNullable<Choice['session']>['binding'], string> = {
-  kept: 'stayed at its account',
-  new: 'was bound to the account that was taken',
-  detour: 'is bound to another account, which was busy for too long: a detour',
+function sessionText({ conversation, source, binding, from }: NonNullable<Choice['session']>, name: Names): string {
+  const left = from && `${name.account(from.accountId)}: ${printable(from.why)}`
+  const text = {
+    kept: 'stayed at its account',
+    new: 'was bound to the account that was taken',
+    moved: `moved from ${left}`,
+    detour: `made a detour from ${left}`,
+  }
+  return `The conversation ${printable(conversation)}, named by ${source}, ${text[binding]}.`
 }
 
 /** Of a candidate, best first: what is known of why the call went to it, or not. */

@@ -348,7 +348,11 @@ export const schema = z.strictObject({
         '256MiB',
         reloads,
       ),
-      sticky_wait: duration("How long a session's call waits for its own busy account.", '20s', reloads),
+      sticky_wait: duration(
+        "How long a session's call waits for its own account that is busy, or rests.",
+        '20s',
+        reloads,
+      ),
       sticky_line: whole(0, 100_000, "Calls in line for one session's account.", 3, reloads),
       binding_ttl: duration('How long a session stays bound to its account after its last call.', '1h', reloads),
       max_attempts: whole(1, 32, 'Attempts of one call: at different accounts, and again at the same one.', 4, reloads),

@@ -1,3 +1,4 @@
+import type { ClientName } from './call.ts'
 import type { Deadlines } from './deadline.ts'
 import type { RestKind } from './fault.ts'
 import type { Limit } from './limit.ts'
@@ -49,9 +50,41 @@ export interface VendorWindow {
   used: number
   /** When the share is whole again, unix ms. */
   resetAtMs: number
+  /** From one reset to the next; null for one that refills all the time, so that nothing of it is ever lost. */
+  lengthMs: number | null
+  /** Patterns of the models that count against it; null = all, empty = some, and nobody says which. */
+  models: readonly string[] | null
   /** Where it was read. */
   source: 'headers'
   sampledAtMs: number
+}
+
+/** The operator's word on how much of a vendor window its account may use: at this share it gets no calls until the reset. */
+export interface PauseAt {
+  /** The window's name. */
+  window: string
+  /** 0 < share ≤ 1. */
+  used: number
+}
+
+/** The window that has reached the share at which the account is paused, of several the one that is whole again last; null if none has. */
+export function pausingWindow(
+  { pauseAt }: Pick<Account, 'pauseAt'>,
+  windows: readonly VendorWindow[],
+  nowMs: number,
+): VendorWindow | null {
+  let last: VendorWindow | null = null
+  for (const { window: name, used } of pauseAt) {
+    const window = windows.find((one) => one.name === name)
+    if (!window || window.used < used || window.resetAtMs <= nowMs) continue
+    if (!last || window.resetAtMs > last.resetAtMs) last = window
+  }
+  return last
+}
+
+/** How much of a window is used, as people write it: whole percents, and 100 only of one that is full. */
+export function usedPercent({ used }: VendorWindow): string {
+  return `${Math.floor(used * 100)}%`
 }
 
 /** One upstream credential. */
@@ -75,6 +108,10 @@ export interface Account {
   models: string[]
   /** What it serves under another name; comes before `models`. */
   modelMap: ModelMap
+  /** It serves only calls that come from this program; null = any. */
+  onlyClient: ClientName | null
+  /** One for each window at most. */
+  pauseAt: PauseAt[]
   /** Sent upstream with every call, in place of the client's of the same name. */
   headers: Record<string, string>
   expiresAtMs: number | null

@@ -5,6 +5,10 @@ import type { Usage } from './usage.ts'
 export const PROTOCOLS = ['anthropic-messages', 'openai-responses', 'openai-chat'] as const
 export type ProtocolName = (typeof PROTOCOLS)[number]
 
+/** Programs that can be told by what their requests say. */
+export const CLIENTS = ['claude-code', 'codex', 'gemini-cli'] as const
+export type ClientName = (typeof CLIENTS)[number]
+
 /**
  * How a call ended, as its usage row says it.
  * complete: the protocol's own end · client_left: the client closed first · upstream_cut: the answer stopped short ·
@@ -51,24 +55,30 @@ export interface LostUsage {
   costNanoUsd: number
 }
 
+/** Headers and body fields in which clients name their conversation; the first that says something counts. */
+export const SESSION_SIGNALS = [
+  'x-claude-code-session-id',
+  'metadata.user_id', // Claude Code
+  'session-id',
+  'thread-id',
+  'session_id',
+  'conversation_id', // Codex, and before 0.160
+  'prompt_cache_key', // Codex, OpenAI's SDKs
+  'request.session_id', // Gemini CLI at Code Assist
+  'x-session-affinity', // anybody
+] as const
+export type SessionSignal = (typeof SESSION_SIGNALS)[number]
+
 /** What named the conversation of a call: a signal of its client's, or what it began with. */
-export type SessionSource =
-  | 'x-claude-code-session-id'
-  | 'x-session-affinity'
-  | 'metadata.user_id'
-  | 'session-id'
-  | 'thread-id'
-  | 'session_id'
-  | 'conversation_id'
-  | 'prompt_cache_key'
-  | 'conversation'
-  | 'first words'
+export type SessionSource = SessionSignal | 'first words'
 
 /** How a call came to the first account that it asked. */
 export interface Choice {
+  /** The group that they are of, where its own had none and fell back to it; null = its own. */
+  fallbackGroupId: string | null
   /** Accounts that could take it when it came, best first. */
   candidates: string[]
-  /** Accounts of its group that could not, and why. */
+  /** Accounts of the groups that were looked at that could not, and why. */
   others: { accountId: string; why: string }[]
   /** It stood in line before it was admitted. */
   waited: boolean
@@ -77,8 +87,13 @@ export interface Choice {
     /** The beginning of its name. */
     conversation: string
     source: SessionSource
-    /** kept: the call went to the conversation's own account · new: it bound it there · detour: its own was busy too long. */
-    binding: 'kept' | 'new' | 'detour'
+    /**
+     * kept: the call went to the conversation's own account · new: it had none and is bound there · moved: its own was no
+     * candidate, and it is bound anew · detour: its own could not take it in time, and it stays bound there.
+     */
+    binding: 'kept' | 'new' | 'moved' | 'detour'
+    /** Of a move or a detour, what it was away from, and why. */
+    from: { accountId: string; why: string } | null
   } | null
 }
 

@@ -4,6 +4,19 @@ import type { Limit } from './limit.ts'
 export const WHEN_CLIENT_LEAVES = ['abort', 'read_on', 'delivered'] as const
 export type WhenClientLeaves = (typeof WHEN_CLIENT_LEAVES)[number]
 
+/** A group, the one that it falls back to, that one's, and so on: at most so many. */
+export const GROUPS_IN_CHAIN_MAX = 8
+/** Of one group. */
+export const ROUTES_MAX = 64
+
+/** Calls for the models that it matches go to these accounts of the group, and to none of its others. */
+export interface ModelRoute {
+  /** Such as `claude-opus-*`. */
+  pattern: string
+  /** At least one. */
+  accountIds: string[]
+}
+
 /** A pool of accounts with a price multiplier. */
 export interface Group {
   id: string
@@ -16,6 +29,10 @@ export interface Group {
   whenClientLeaves: WhenClientLeaves | null
   /** Of all its callers together. */
   limits: Limit[]
+  /** The first that matches a model counts. */
+  routes: ModelRoute[]
+  /** Whose accounts are asked when none of its own could take a call; null = none. */
+  fallbackGroupId: string | null
   createdAtMs: number
 }
 

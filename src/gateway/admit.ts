@@ -1,13 +1,13 @@
 import { GatewayError } from '../domain/errors.ts'
 import type { SlotRefusal, SlotSubject } from '../domain/limit.ts'
 import { formatUsd } from '../domain/money.ts'
-import type { Admission, AdmitRequest, RankedCandidate, Refused, Ticket } from '../live/live-state.ts'
+import type { Admission, AdmitRequest, Refused, Ticket } from '../live/live-state.ts'
 import type { Conversation } from '../protocols/protocol.ts'
 import { AdmittedCall } from './admitted-call.ts'
 import { quotaSpent, requireAllowedModel } from './allowance.ts'
 import type { Call } from './call.ts'
 import { candidatesOf, choiceOf } from './choice.ts'
-import { candidatesFor, nobodyCan, requireCandidates } from './choose.ts'
+import { nobodyCan, rankedOf, requireCandidates, type Survey, survey } from './choose.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
@@ -17,7 +17,6 @@ import { multiplierOf } from './record.ts'
 import { Reservation } from './reservation.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
-import { upstreamModelFor } from './upstream-model.ts'
 
 /**
  * One step of live state takes all that a call needs: room in its limits, the user's and the key's slot, an account with
@@ -27,13 +26,14 @@ import { upstreamModelFor } from './upstream-model.ts'
 export async function admit(gateway: Gateway, call: Call, client: ClientAnswer): Promise<AdmittedCall> {
   if (gateway.running.draining) throw shuttingDown()
   gateway.guard.check()
-  requireAllowedModel(gateway, call)
-  const ranked = requireCandidates(gateway, call)
+  requireAllowedModel(call)
+  const surveyed = requireCandidates(gateway, call)
   // With one account there is nothing to keep a conversation at, and its name need not be worked out.
-  const conversation = ranked.length > 1 ? call.facts.conversation() : null
-  const candidates = candidatesOf(gateway, call, ranked)
-  const reservation = new Reservation(gateway, call, ranked)
-  const request = admitRequest(gateway, call, ranked, conversation, reservation)
+  const hasChoice = gateway.directory.accountsOf(call.caller.group.id).length > 1
+  const conversation = hasChoice ? call.facts.conversation() : null
+  const candidates = candidatesOf(gateway, call, surveyed)
+  const reservation = new Reservation(gateway, call, surveyed.candidates)
+  const request = admitRequest(gateway, call, surveyed, conversation, reservation)
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () => gateway.live.admit(request))
   const admission = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, () => true) : answer
   if (!admission) throw nobodyCan(gateway, call)
@@ -41,7 +41,7 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   const spending = spendingIn(admission.standings ?? [])
   if (spending) call.limitHeaders = Object.entries(call.protocol.limitHeaders(spending)).flat()
   try {
-    const choice = choiceOf(candidates, conversation, admission, answer.kind === 'ticket')
+    const choice = choiceOf(gateway, call, candidates, conversation, admission, answer.kind === 'ticket')
     return new AdmittedCall(gateway, call, client, admission, reservation, choice)
   } catch (error) {
     await gateway.live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null })
@@ -60,10 +60,10 @@ export async function moveOn(
   isUntried: (serving: ServingAccount) => boolean,
 ): Promise<'moved' | 'no_other' | GatewayError> {
   const { call } = running
-  const ranked = candidatesFor(gateway, call).filter(isUntried)
-  if (ranked.length === 0) return 'no_other'
+  const surveyed = survey(gateway, call, isUntried)
+  if (surveyed.candidates.length === 0) return 'no_other'
   const answer = await askKnowing<Admission | Ticket | Refused>(gateway, call.caller, () =>
-    gateway.live.move(running.admission, candidatesIn(ranked, call)),
+    gateway.live.move(running.admission, rankedOf(gateway, call, surveyed)),
   )
   const granted = answer.kind === 'ticket' ? await waitInLine(gateway, call, client, answer, isUntried) : answer
   if (!granted) return nobodyCan(gateway, call)
@@ -86,9 +86,9 @@ async function waitInLine(
   const giveUp = new AbortController()
   const waiting = { callId: call.id, stop: (reason: EndReason) => giveUp.abort(endedBy(reason)) }
   const lookAgain = async () => {
-    const ranked = candidatesFor(gateway, call).filter(isUntried)
-    if (ranked.length > 0) {
-      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, candidatesIn(ranked, call)))
+    const surveyed = survey(gateway, call, isUntried)
+    if (surveyed.candidates.length > 0) {
+      await askKnowing(gateway, call.caller, () => gateway.live.rerank(ticket, rankedOf(gateway, call, surveyed)))
     } else giveUp.abort(NOBODY_LEFT)
   }
   const stopListening = gateway.directory.onChange((changes) => {
@@ -114,7 +114,7 @@ async function waitInLine(
 function admitRequest(
   gateway: Gateway,
   call: Call,
-  ranked: ServingAccount[],
+  surveyed: Survey,
   conversation: Conversation | null,
   { estimate }: Reservation,
 ): AdmitRequest {
@@ -127,7 +127,7 @@ function admitRequest(
     groupId: group.id,
     userConcurrency: user.concurrency,
     keyConcurrency: key.concurrency,
-    candidates: candidatesIn(ranked, call),
+    candidates: rankedOf(gateway, call, surveyed),
     session: conversation && sessionOf(gateway, call, conversation),
     lineExtra: limits.lineExtra,
     deadlineMs: call.arrivedMs + limits.waitMs,
@@ -182,14 +182,4 @@ function slotError(refusal: SlotRefusal, call: Call): GatewayError {
       )
     }
   }
-}
-
-/** What live state has to know of accounts. */
-function candidatesIn(ranked: readonly ServingAccount[], call: Call): RankedCandidate[] {
-  return ranked.map((serving) => ({
-    accountId: serving.account.id,
-    model: upstreamModelFor(serving, call),
-    concurrency: serving.account.concurrency,
-    limits: serving.account.limits,
-  }))
 }

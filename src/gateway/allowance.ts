@@ -3,7 +3,6 @@ import { formatUsd } from '../domain/money.ts'
 import type { Call } from './call.ts'
 import type { Caller } from './directory.ts'
 import type { Gateway } from './gateway.ts'
-import { maySend } from './upstream-model.ts'
 
 /** What a caller who is known may do, beside what `admit` asks live state for. */
 
@@ -11,22 +10,10 @@ import { maySend } from './upstream-model.ts'
  * Throws `not_found` if the key may not use the model, or the operator refuses models without a price: to vendors, too, a
  * model that one may not have is not there, and Claude Code takes every `forbidden` for a key that is wrong.
  */
-export function requireAllowedModel(gateway: Gateway, call: Call): void {
-  const model = call.facts.requestedModel
-  if (!call.caller.mayAsk(model)) {
+export function requireAllowedModel({ caller, facts }: Call): void {
+  const model = facts.requestedModel
+  if (!caller.mayAsk(model)) {
     throw new GatewayError('not_found', `this API key may not use the model '${model}'`, { shouldRetry: false })
-  }
-  if (gateway.config.unknownPrice === 'record') return
-  const accounts = gateway.directory.accountsOf(call.caller.group.id)
-  const serving = accounts.filter(({ upstreamModelOf }) => upstreamModelOf(model) !== null)
-  if (serving.length > 0 && !serving.some((one) => maySend(gateway, one, model))) {
-    throw new GatewayError(
-      'not_found',
-      `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`,
-      {
-        shouldRetry: false,
-      },
-    )
   }
 }
 

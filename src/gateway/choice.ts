@@ -1,12 +1,11 @@
 import type { Choice } from '../domain/call.ts'
-import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import type { Conversation } from '../protocols/protocol.ts'
 import type { Call } from './call.ts'
+import { obstacleText } from './candidacy.ts'
+import { type Survey, survey } from './choose.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
-import { hardRestOf } from './rests.ts'
-import { maySend } from './upstream-model.ts'
 
 /** Accounts of each kind that a row names, at most. */
 const NAMED_MAX = 32
@@ -14,52 +13,61 @@ const NAMED_MAX = 32
 export const SHOWN_CHARACTERS = 16
 
 /** Who could have taken a call, as it looks when that is worked out. */
-export type Candidates = Pick<Choice, 'candidates' | 'others'>
+export type Candidates = Pick<Choice, 'fallbackGroupId' | 'candidates' | 'others'>
 
 /** Null where the call's group leaves no choice: then nothing is worked out. */
-export function candidatesOf(gateway: Gateway, call: Call, ranked: readonly ServingAccount[]): Candidates | null {
-  const all = gateway.directory.accountsOf(call.caller.group.id)
-  if (all.length < 2) return null
+export function candidatesOf(gateway: Gateway, call: Call, surveyed: Survey): Candidates | null {
+  const ownGroupId = call.caller.group.id
+  if (gateway.directory.accountsOf(ownGroupId).length < 2) return null
+  const { candidates, pool, surplus, hindered } = surveyed
   const nowMs = gateway.clock()
-  const others = ranked.length === all.length ? [] : all.filter((serving) => !ranked.includes(serving))
+  const others = new Map<ServingAccount, string>()
+  for (const { serving, obstacle } of hindered) {
+    // One of several groups may say no, and the next one yes.
+    if (candidates.includes(serving) || others.has(serving)) continue
+    others.set(serving, obstacleText(obstacle, serving, call, nowMs))
+  }
+  for (const serving of surplus) others.set(serving, 'ranks behind enough others')
   return {
-    candidates: ranked.slice(0, NAMED_MAX).map(({ account }) => account.id),
-    others: others
-      .slice(0, NAMED_MAX)
-      .map((serving) => ({ accountId: serving.account.id, why: whyNot(gateway, serving, call, nowMs) })),
+    fallbackGroupId: pool && pool.group.id !== ownGroupId ? pool.group.id : null,
+    candidates: candidates.slice(0, NAMED_MAX).map(({ account }) => account.id),
+    others: Array.from(others, ([{ account }, why]) => ({ accountId: account.id, why })).slice(0, NAMED_MAX),
   }
 }
 
 /** How the call came to the account that it was admitted to. */
 export function choiceOf(
+  gateway: Gateway,
+  call: Call,
   candidates: Candidates | null,
   conversation: Conversation | null,
-  { bound, own }: Admission,
+  admission: Admission,
   waited: boolean,
 ): Choice | null {
   if (!candidates) return null
-  const binding = !bound ? 'detour' : own ? 'kept' : 'new'
-  const session =
-    conversation &&
-    ({
+  if (!conversation) return { ...candidates, waited, session: null }
+  const { boundBefore, bound, accountId } = admission
+  const isAway = boundBefore !== null && boundBefore !== accountId
+  return {
+    ...candidates,
+    waited,
+    session: {
       conversation: conversation.name.slice(0, SHOWN_CHARACTERS),
       source: conversation.source,
-      binding,
-    } as const)
-  return { ...candidates, waited, session }
+      binding: isAway ? (bound ? 'moved' : 'detour') : boundBefore === null ? 'new' : 'kept',
+      from: isAway ? { accountId: boundBefore, why: whyAway(gateway, call, boundBefore, bound) } : null,
+    },
+  }
 }
 
-/** Why an account is no candidate, in the order in which an operator would look. */
-function whyNot(gateway: Gateway, serving: ServingAccount, { protocol, facts }: Call, nowMs: number): string {
-  const { account, provider, upstreamModelOf, host } = serving
-  const { status, statusReason, expiresAtMs } = account
-  if (!provider.speaks(account).includes(protocol.name)) return `does not speak ${protocol.name}`
-  const upstreamModel = upstreamModelOf(facts.requestedModel)
-  if (upstreamModel === null) return 'does not serve the model'
-  if (!maySend(gateway, serving, facts.requestedModel)) return `'${upstreamModel}' has no price`
-  if (status !== 'active') return statusReason ? `${status}: ${redact(statusReason)}` : status
-  if (expiresAtMs !== null && expiresAtMs <= nowMs) return 'expired'
-  const rest = hardRestOf(serving, facts.requestedModel, nowMs)
-  if (rest) return `rests (${rest.reason}) for ${Math.ceil((rest.untilMs - nowMs) / 1000)} s`
-  return gateway.breakers.isOpen(host) ? 'its host cannot be reached' : 'was held back'
+/** Why a call has left its conversation's own account, for good or this once. */
+function whyAway(gateway: Gateway, call: Call, accountId: string, moved: boolean): string {
+  const isIt = ({ account }: ServingAccount) => account.id === accountId
+  const now = survey(gateway, call)
+  const found = now.hindered.find(({ serving }) => isIt(serving))
+  if (found) return obstacleText(found.obstacle, found.serving, call, gateway.clock())
+  if (!moved) return 'its slots were busy'
+  if (now.candidates.some(isIt) || now.surplus.some(isIt)) return 'it is over a limit of its own'
+  const isThere = gateway.directory.accountsOf(call.caller.group.id).some(isIt)
+  return isThere ? 'its group is fallen back to, and is not needed now' : 'its group does not have it any more'
 }

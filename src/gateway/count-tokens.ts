@@ -33,7 +33,7 @@ export async function countTokens(
     if (gateway.running.draining) throw shuttingDown()
     await requireRate(gateway, call.caller, 'count tokens', gateway.config.gateway.countTokensPerMinute)
     await requireQuota(gateway, call.caller)
-    requireAllowedModel(gateway, call)
+    requireAllowedModel(call)
     await answer(gateway, call, client)
   } catch (error) {
     countRefusal(gateway, error, client)
@@ -44,7 +44,7 @@ export async function countTokens(
 /** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
   const candidates = requireCandidates(gateway, call)
-    .slice(0, gateway.config.gateway.maxAttempts)
+    .candidates.slice(0, gateway.config.gateway.maxAttempts)
     .map((serving) => ({ serving, operation: 'count_tokens', upstreamModel: upstreamModelFor(serving, call) }) as const)
   let stop: (reason: StopReason) => void = () => {}
   const onStart = (how: typeof stop) => {

@@ -40,6 +40,14 @@ export interface Caller {
   mayUseGroup: boolean
 }
 
+/** A group's accounts, as its calls choose among them. */
+export interface Pool {
+  group: Group
+  accounts: readonly ServingAccount[]
+  /** Ids of the accounts that the group's first route for the model leads to; null = any will do. */
+  pinnedTo: (model: string) => readonly string[] | null
+}
+
 /** An account as the gateway works with it. `account` is replaced when it changes in the store, and its rests when it fails. */
 export interface ServingAccount {
   account: StoredAccount
@@ -80,7 +88,10 @@ export class Directory implements Disposable {
   readonly #callers = new Map<string, Caller>()
   readonly #strangers = new Set<string>()
   #accounts = new Map<string, ServingAccount>()
-  #byGroup = new Map<string, ServingAccount[]>()
+  /** By group: its own pool, and those of the groups that it falls back to. */
+  #pools = new Map<string, readonly Pool[]>()
+  /** By group: the accounts of all these pools. */
+  #byGroup = new Map<string, readonly ServingAccount[]>()
   readonly #listeners = new Set<ChangeListener>()
   #stopListening: () => void = () => {}
   /** By account. Until it is empty again, what the store says of their rests is older than what is known here. */
@@ -222,8 +233,14 @@ export class Directory implements Disposable {
     return [...this.#accounts.values()]
   }
 
+  /** All that a group's calls may come to, with those of the groups that it falls back to. */
   accountsOf(groupId: string): readonly ServingAccount[] {
     return this.#byGroup.get(groupId) ?? []
+  }
+
+  /** The group's accounts, then those of each group that it falls back to in turn. */
+  poolsOf(groupId: string): readonly Pool[] {
+    return this.#pools.get(groupId) ?? []
   }
 
   /** Callers that changed are forgotten at once; what has to be read follows in its turn. */
@@ -263,19 +280,15 @@ export class Directory implements Disposable {
   }
 
   async #loadAccounts(): Promise<void> {
-    const accounts = new Map<string, ServingAccount>()
-    const byGroup = new Map<string, ServingAccount[]>()
-    for (const account of await this.#store.accounts.list()) {
-      const serving = this.#take(account)
-      accounts.set(account.id, serving)
-      for (const groupId of account.groupIds) {
-        const members = byGroup.get(groupId) ?? []
-        members.push(serving)
-        byGroup.set(groupId, members)
-      }
-    }
-    this.#accounts = accounts
-    this.#byGroup = byGroup
+    const groups = await this.#store.groups.list()
+    // Last: what a gateway does to accounts is newer the moment after they were read.
+    const accounts = (await this.#store.accounts.list()).map((account) => this.#take(account))
+    this.#accounts = new Map(accounts.map((serving) => [serving.account.id, serving]))
+    const own = new Map(groups.map((group) => [group.id, poolOf(group, accounts)]))
+    this.#pools = new Map(groups.map(({ id }) => [id, chainFrom(id, own)]))
+    this.#byGroup = new Map(
+      Array.from(this.#pools, ([id, pools]) => [id, [...new Set(pools.flatMap((pool) => pool.accounts))]]),
+    )
   }
 
   /** The same object for the same account, so that a running call and the directory speak of one thing. */
@@ -331,6 +344,24 @@ export class Directory implements Disposable {
 /** What of its rest the store has to know. */
 function storedRestOf({ rest }: Account): Rest | null {
   return rest?.hardness === 'hard' ? rest : null
+}
+
+function poolOf(group: Group, accounts: readonly ServingAccount[]): Pool {
+  const routes = group.routes.map(({ pattern, accountIds }) => ({ matches: patternMatcher([pattern]), accountIds }))
+  return {
+    group,
+    accounts: accounts.filter(({ account }) => account.groupIds.includes(group.id)),
+    pinnedTo: (model) => routes.find(({ matches }) => matches(model))?.accountIds ?? null,
+  }
+}
+
+/** A group's pool and those that it falls back to. */
+function chainFrom(groupId: string, own: ReadonlyMap<string, Pool>): Pool[] {
+  const chain = new Set<Pool>() // the store lets no circle in, and none could hold anybody up here
+  for (let pool = own.get(groupId); pool && !chain.has(pool); pool = own.get(pool.group.fallbackGroupId ?? '')) {
+    chain.add(pool)
+  }
+  return [...chain]
 }
 
 function callerOf({ key, user, group, member }: StoredCaller): Caller {

@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
 import { exactNames } from '../domain/model-map.ts'
 import { newCallId } from '../lib/id.ts'
-import type { Protocol, ServedModel } from '../protocols/protocol.ts'
+import { isFrom } from '../protocols/clients.ts'
+import type { Headers, Protocol, ServedModel } from '../protocols/protocol.ts'
 import { collectBody, isFailure } from '../upstream/client.ts'
 import { requireQuota, requireRate } from './allowance.ts'
 import { ClientAnswer } from './client-answer.ts'
@@ -120,7 +121,7 @@ export async function listModels(
     gateway.counters.add('models')
     await requireRate(gateway, caller, 'list models', LISTS_PER_MINUTE)
     await requireQuota(gateway, caller)
-    const models = await servedModels(gateway, protocol, caller)
+    const models = await servedModels(gateway, protocol, caller, req.headers)
     const one = models.find((model) => model.id === id)
     if (id !== null && !one)
       throw new GatewayError('not_found', `no account serves the model '${id}'`, { shouldRetry: false })
@@ -137,11 +138,17 @@ export async function listModels(
  * The vendors' own lists (where a vendor says nothing, the models with a price) and the names in the accounts' maps, by the
  * accounts' patterns and the key's.
  */
-async function servedModels(gateway: Gateway, protocol: Protocol, caller: Caller): Promise<ServedModel[]> {
+async function servedModels(
+  gateway: Gateway,
+  protocol: Protocol,
+  caller: Caller,
+  headers: Headers,
+): Promise<ServedModel[]> {
   const nowMs = gateway.clock()
-  const accounts = gateway.directory
-    .accountsOf(caller.group.id)
-    .filter(({ account, provider }) => isUsable(account, nowMs) && provider.speaks(account).includes(protocol.name))
+  const accounts = gateway.directory.accountsOf(caller.group.id).filter(({ account, provider }) => {
+    const isForClient = !account.onlyClient || isFrom(account.onlyClient, headers)
+    return isForClient && isUsable(account, nowMs) && provider.speaks(account).includes(protocol.name)
+  })
   const served = new Map<string, ServedModel>()
   for (const [index, models] of (
     await Promise.all(accounts.map((serving) => gateway.models.of(gateway, serving)))

@@ -48,41 +48,30 @@ export interface Leave {
 
 const NO_PROBE: Leave = { isProbe: false }
 
-/** The hard rest that keeps an account from being asked for what a client calls so; null if none does. */
-export function hardRestOf(serving: ServingAccount, requestedModel: string, nowMs: number): Rest | ModelRest | null {
-  const { account, upstreamModelOf } = serving
-  const upstreamModel = account.modelRests.length > 0 ? upstreamModelOf(requestedModel) : null
-  return runningRestOf(account, upstreamModel, nowMs)
-}
-
-/** The hard rest of an account, or from one model, of two the one that ends later; null if neither is under way. */
-function runningRestOf(
+/** The hard rest that keeps an account from being asked for a model, of two the one that ends later; null if none does. */
+export function hardRestOf(
   { rest, modelRests }: Account,
-  upstreamModel: string | null,
+  upstreamModel: string,
   nowMs: number,
 ): Rest | ModelRest | null {
   const ofAccount = rest?.hardness === 'hard' && rest.untilMs > nowMs ? rest : null
+  if (modelRests.length === 0) return ofAccount
   const ofModel = modelRests.find((one) => one.model === upstreamModel && one.untilMs > nowMs)
   if (!ofModel || (ofAccount && ofAccount.untilMs >= ofModel.untilMs)) return ofAccount
   return ofModel
 }
 
-/** Whether a client's model would get leave to be asked for at the account now. */
-export function mayBeAsked(
-  { breakers }: Gateway,
-  serving: ServingAccount,
-  requestedModel: string,
-  nowMs: number,
-): boolean {
-  const rest = hardRestOf(serving, requestedModel, nowMs)
-  return (rest === null || awaitsProbe(serving, rest, nowMs)) && breakers.mayAsk(serving.host, nowMs)
+/** The hard rest for which it would get no leave to be asked for the model now; null if there is none, or it is to be probed. */
+export function restInTheWay(serving: ServingAccount, upstreamModel: string, nowMs: number): Rest | ModelRest | null {
+  const rest = hardRestOf(serving.account, upstreamModel, nowMs)
+  return rest && !awaitsProbe(serving, rest, nowMs) ? rest : null
 }
 
 /** Takes leave to ask the account for a model; null if it rests, or its host is down and being probed. */
 export function leaveToAsk(gateway: Gateway, serving: ServingAccount, upstreamModel: string): Leave | null {
   const nowMs = gateway.clock()
-  const rest = runningRestOf(serving.account, upstreamModel, nowMs)
-  if (rest && !awaitsProbe(serving, rest, nowMs)) return null
+  if (restInTheWay(serving, upstreamModel, nowMs)) return null
+  const rest = hardRestOf(serving.account, upstreamModel, nowMs)
   if (!gateway.breakers.take(serving.host, nowMs)) return null
   if (rest) noteProbe(serving, rest, nowMs)
   return { isProbe: rest !== null }

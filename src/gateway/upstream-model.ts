@@ -14,13 +14,8 @@ export function upstreamModelFor({ upstreamModelOf }: ServingAccount, { facts }:
   })
 }
 
-/** Whether the account serves the model, and may be asked for it: some operators refuse what has no price. */
-export function maySend(
-  gateway: Gateway,
-  { upstreamModelOf, provider }: ServingAccount,
-  requestedModel: string,
-): boolean {
-  const model = upstreamModelOf(requestedModel)
-  if (model === null || gateway.config.unknownPrice === 'record') return model !== null
-  return gateway.prices.find(provider.name, model, gateway.clock()) !== null
+/** Whether the account may be asked for what it serves under this name: some operators refuse what has no price. */
+export function mayBeSent(gateway: Gateway, { provider }: ServingAccount, upstreamModel: string): boolean {
+  if (gateway.config.unknownPrice === 'record') return true
+  return gateway.prices.find(provider.name, upstreamModel, gateway.clock()) !== null
 }

@@ -1,6 +1,7 @@
 import type { VendorWindow } from '../domain/account.ts'
 import type { Clock, SetTimer } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
+import { patternMatcher } from '../lib/pattern.ts'
 import type { ResponseHead } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
 import type { ServingAccount } from './directory.ts'
@@ -11,7 +12,9 @@ const READ_EVERY_MS = 100
 const STORE_EVERY_MS = 5000
 
 interface Known {
-  windows: Map<string, VendorWindow>
+  byName: Map<string, VendorWindow>
+  /** The same as a list, until there is news. */
+  sorted: readonly VendorWindow[] | null
   serving: ServingAccount
   /** The last head, if it has not been read. */
   unread: { head: ResponseHead; atMs: number } | null
@@ -50,10 +53,17 @@ export class VendorWindows implements AsyncDisposable {
   }
 
   /** By name. */
-  of(serving: ServingAccount): VendorWindow[] {
+  of(serving: ServingAccount): readonly VendorWindow[] {
     const known = this.#of(serving)
     read(known)
-    return windowsOf(known)
+    return sorted(known)
+  }
+
+  /** The same for the hot path, a moment old perhaps: no head is read that would not be read anyway. */
+  lately(serving: ServingAccount): readonly VendorWindow[] {
+    const known = this.#of(serving)
+    if (known.unread && this.#clock() - known.readMs >= READ_EVERY_MS) read(known)
+    return sorted(known)
   }
 
   /** What is known of it; at first what was stored before a restart. */
@@ -62,7 +72,7 @@ export class VendorWindows implements AsyncDisposable {
     let known = this.#known.get(id)
     if (!known) {
       const byName = new Map(windows.map((window) => [window.name, window]))
-      known = { windows: byName, serving, unread: null, readMs: 0, isStored: true }
+      known = { byName, sorted: null, serving, unread: null, readMs: 0, isStored: true }
       this.#known.set(id, known)
     }
     return known
@@ -82,7 +92,7 @@ export class VendorWindows implements AsyncDisposable {
     if (news.length === 0) return
     for (const [, known] of news) known.isStored = true
     try {
-      const samples = news.map(([id, known]) => ({ id, windows: windowsOf(known) }))
+      const samples = news.map(([id, known]) => ({ id, windows: [...sorted(known)] }))
       await this.#store.accounts.keepWindows({ samples })
     } catch (error) {
       for (const [, known] of news) known.isStored = false
@@ -98,6 +108,11 @@ export class VendorWindows implements AsyncDisposable {
   }
 }
 
+/** Whether what a model uses counts against the window. Of a window of models that nobody names it is not known, and taken for no. */
+export function countsFor({ models }: VendorWindow, model: string): boolean {
+  return models === null || patternMatcher(models)(model)
+}
+
 /** A head tells of some windows; of the others what was told before stands. */
 function read(known: Known): void {
   if (!known.unread) return
@@ -105,11 +120,13 @@ function read(known: Known): void {
   known.unread = null
   known.readMs = atMs
   for (const window of known.serving.provider.readWindows(head, atMs)) {
-    known.windows.set(window.name, window)
+    known.byName.set(window.name, window)
+    known.sorted = null
     known.isStored = false
   }
 }
 
-function windowsOf({ windows }: Known): VendorWindow[] {
-  return [...windows.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+function sorted(known: Known): readonly VendorWindow[] {
+  known.sorted ??= [...known.byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return known.sorted
 }

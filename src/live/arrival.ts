@@ -29,7 +29,8 @@ export interface RunningCall {
   /** What the account is asked for. */
   model: string
   bound: boolean
-  own: boolean
+  /** Where its session was bound when it got its account. */
+  boundBefore: string | null
   reservedNanoUsd: number
   /** What it counts for in limits. */
   estimate: Readonly<Consumption>
@@ -52,6 +53,8 @@ export interface Arrival {
   readonly callerNeeds: readonly Need[]
   /** Best first; without those that may run no calls at all, unless there is no other. */
   candidates: readonly RankedCandidate[]
+  /** Of use to it only if its session is bound to one of them. */
+  onlyOwn: readonly RankedCandidate[]
   /** Until when it waits for its session's own account only. */
   stickyUntilMs: number
   readonly sinceMs: number
@@ -65,7 +68,7 @@ export interface Arrival {
 
 /** A new call. */
 export function arrivalOf(request: AdmitRequest, processId: string, place: Place, sinceMs: number): Arrival {
-  const { userId, keyId, userConcurrency, keyConcurrency, candidates, session } = request
+  const { userId, keyId, userConcurrency, keyConcurrency, candidates, session, deadlineMs } = request
   return {
     request,
     processId,
@@ -75,8 +78,9 @@ export function arrivalOf(request: AdmitRequest, processId: string, place: Place
       { kind: 'key', id: keyId, limit: keyConcurrency },
       { kind: 'user', id: userId, limit: userConcurrency },
     ],
-    candidates: usable(candidates),
-    stickyUntilMs: session ? sinceMs + session.waitMs : 0,
+    ...usable(candidates),
+    // Before it is refused it takes any account that is free.
+    stickyUntilMs: session ? Math.min(sinceMs + session.waitMs, deadlineMs - 1) : 0,
     sinceMs,
     passes: 0,
     heldUpBy: null,
@@ -92,17 +96,26 @@ export function arrivalOfMoving(running: RunningCall, candidates: RankedCandidat
     ...arrivalOf(request, processId, place, sinceMs),
     running,
     callerNeeds: [],
-    candidates: usable(candidates),
+    ...usable(candidates),
     stickyUntilMs: 0,
   }
 }
 
-/** Those that may run calls; all of them if none may. Throws if there are none: whoever asks has to see that first. */
-export function usable(candidates: RankedCandidate[]): RankedCandidate[] {
-  if (candidates.length === 0) throw new Error('bug: a call without a candidate can neither be served nor wait')
-  if (!candidates.some(isForbidden)) return candidates
-  const able = candidates.filter((candidate) => !isForbidden(candidate))
-  return able.length > 0 ? able : candidates
+/** Candidates by whom they are of use to, without those that may run no calls. */
+export type Usable = Pick<Arrival, 'candidates' | 'onlyOwn'>
+
+/** Those for every call stay if none of them may run calls. Throws if there are none: whoever asks has to see that first. */
+export function usable(candidates: RankedCandidate[]): Usable {
+  const forAll = candidates.some(isOnlyOwn) ? candidates.filter((one) => !isOnlyOwn(one)) : candidates
+  if (forAll.length === 0) throw new Error('bug: a call without a candidate can neither be served nor wait')
+  const onlyOwn = forAll === candidates ? [] : candidates.filter((one) => isOnlyOwn(one) && !isForbidden(one))
+  if (!forAll.some(isForbidden)) return { candidates: forAll, onlyOwn }
+  const able = forAll.filter((candidate) => !isForbidden(candidate))
+  return { candidates: able.length > 0 ? able : forAll, onlyOwn }
+}
+
+function isOnlyOwn({ onlyOwnFromMs }: RankedCandidate): boolean {
+  return onlyOwnFromMs !== undefined
 }
 
 function isForbidden({ concurrency }: RankedCandidate): boolean {
@@ -118,8 +131,8 @@ export function limitedAccount({ accountId, limits }: RankedCandidate): Limited 
   return { subject: 'account', id: accountId, limits }
 }
 
-export function admissionOf({ request, accountId, bound, own }: RunningCall): Admission {
-  return { kind: 'admission', callId: request.callId, accountId, bound, own }
+export function admissionOf({ request, accountId, bound, boundBefore }: RunningCall): Admission {
+  return { kind: 'admission', callId: request.callId, accountId, bound, boundBefore }
 }
 
 /** What never has a slot for the call; null if each may have one. */

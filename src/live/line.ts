@@ -1,4 +1,4 @@
-import { type Arrival, accountNeed, type Need } from './arrival.ts'
+import { type Arrival, accountNeed, type Need, type Usable } from './arrival.ts'
 import type { RankedCandidate } from './live-state.ts'
 import { Slots } from './slots.ts'
 
@@ -60,12 +60,14 @@ export class Line {
   }
 
   /** Other accounts would do for the ticket. It keeps its place in line, unless that is at an account which would not do any more. */
-  rerank(call: Arrival, candidates: readonly RankedCandidate[]): void {
+  rerank(call: Arrival, { candidates, onlyOwn }: Usable): void {
     this.#uncount(call)
     const { heldUpBy } = call
-    const isGone = heldUpBy?.kind === 'account' && !candidates.some(({ accountId }) => accountId === heldUpBy.id)
+    const would = [...candidates, ...onlyOwn]
+    const isGone = heldUpBy?.kind === 'account' && !would.some(({ accountId }) => accountId === heldUpBy.id)
     if (isGone) call.heldUpBy = accountNeed(candidates[0] as RankedCandidate)
     call.candidates = candidates
+    call.onlyOwn = onlyOwn
     this.#count(call)
   }
 
@@ -100,13 +102,15 @@ export class Line {
     this.#byUser.get(call.request.userId)?.turns.set(accountId, ++this.#turn)
   }
 
-  #count({ heldUpBy, candidates }: Arrival): void {
+  #count({ heldUpBy, candidates, onlyOwn }: Arrival): void {
     if (heldUpBy) this.#heldUp.take(heldUpBy.kind, heldUpBy.id)
     for (const { accountId } of candidates) this.#wanting.take('account', accountId)
+    for (const { accountId } of onlyOwn) this.#wanting.take('account', accountId)
   }
 
-  #uncount({ heldUpBy, candidates }: Arrival): void {
+  #uncount({ heldUpBy, candidates, onlyOwn }: Arrival): void {
     if (heldUpBy) this.#heldUp.free(heldUpBy.kind, heldUpBy.id)
     for (const { accountId } of candidates) this.#wanting.free('account', accountId)
+    for (const { accountId } of onlyOwn) this.#wanting.free('account', accountId)
   }
 }

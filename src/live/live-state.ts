@@ -52,7 +52,7 @@ export interface LiveState extends AsyncDisposable {
   spentBy(keyId: string): Promise<number | null>
   /** The user's balance (null: anybody's) has changed in the store: the next call has to learn it again. Tickets in line keep their place. */
   forget(userId: string | null): Promise<void>
-  /** Gives a waiting ticket other accounts to wait for (at least one), after accounts rested, woke or changed. `unknown_usage` has changed nothing. */
+  /** Gives a waiting ticket other accounts to wait for (at least one for every call), after accounts rested, woke or changed. `unknown_usage` has changed nothing. */
   rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null>
   /** True if `subject` did this less than `limit` times in the last minute, which counts as once more. */
   countPerMinute(subject: string, limit: number): Promise<boolean>
@@ -77,6 +77,8 @@ export interface RankedCandidate {
   concurrency: number | null
   /** All that the account has: over one that covers the model it is no candidate. */
   limits: readonly Limit[]
+  /** Of use only to a call whose session is bound to it, and from then on (unix ms); absent = to every call, at once. */
+  onlyOwnFromMs?: number
 }
 
 export interface AdmitRequest extends Reservation {
@@ -87,7 +89,7 @@ export interface AdmitRequest extends Reservation {
   /** Null = no limit; 0 = none allowed. */
   userConcurrency: number | null
   keyConcurrency: number | null
-  /** At least one, or it is a bug. */
+  /** At least one for every call, or it is a bug. */
   candidates: RankedCandidate[]
   /** The conversation, if one is known: its account is waited for and kept. */
   session: { key: string; ttlMs: number; waitMs: number; line: number } | null
@@ -118,8 +120,8 @@ export interface Admission {
   accountId: string
   /** The call binds its session to the account, or keeps it there. */
   bound: boolean
-  /** The session was bound to the account before. */
-  own: boolean
+  /** Where the session was bound before; null if nowhere. */
+  boundBefore: string | null
   /** Of a call that was just admitted, what is used of its caller's limits and its account's, itself included; absent if they have none. */
   standings?: LimitStanding[]
 }

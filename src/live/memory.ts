@@ -143,8 +143,7 @@ export class MemoryLiveState implements LiveState {
     if (!call) return null
     const unknown = allowances.unknownUsage([], candidates)
     if (unknown) return unknown
-    line.rerank(call, usable(candidates))
-    serving.lookAgain(call)
+    serving.rerank(call, usable(candidates))
     return null
   }
 

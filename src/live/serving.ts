@@ -1,6 +1,14 @@
 import type { Clock, SetTimer } from '../lib/clock.ts'
 import type { Allowances } from './allowances.ts'
-import { type Arrival, admissionOf, forbiddingNeed, isOlder, type Need, type RunningCall } from './arrival.ts'
+import {
+  type Arrival,
+  admissionOf,
+  forbiddingNeed,
+  isOlder,
+  type Need,
+  type RunningCall,
+  type Usable,
+} from './arrival.ts'
 import type { Bindings } from './bindings.ts'
 import type { Line } from './line.ts'
 import type { Admission, RankedCandidate, Refused, Ticket } from './live-state.ts'
@@ -98,8 +106,16 @@ export class Serving {
     if (accountId) this.#slots.free('account', accountId)
   }
 
+  /** Other accounts would do for the ticket now. */
+  rerank(call: Arrival, usable: Usable): void {
+    this.#line.rerank(call, usable)
+    call.cancelTimer()
+    this.#watch(call)
+    this.#lookAgain(call)
+  }
+
   /** For this ticket something has changed: other candidates, or the wait for its session's own account is over. */
-  lookAgain(call: Arrival): void {
+  #lookAgain(call: Arrival): void {
     const forbidding = forbiddingNeed(call)
     const account = this.#vacancies.accountFor(call)
     if (forbidding) this.#refuseTicket(call, this.#refuse(forbidding, 'line_full'))
@@ -178,7 +194,7 @@ export class Serving {
         accountId,
         model,
         bound: false,
-        own: false,
+        boundBefore: null,
         reservedNanoUsd: request.reservedNanoUsd,
         estimate: request.estimate,
         sinceMs: this.#now(),
@@ -193,7 +209,7 @@ export class Serving {
     this.#allowances.countAccount(candidate, running)
     // A session is bound here, so that its second call lands beside a first that has not answered yet. A detour from an
     // account that is still a candidate leaves the binding as it is.
-    running.own = own?.accountId === accountId
+    running.boundBefore = session && this.#bindings.accountOf(session.key)
     running.bound = session !== null && (own === null || own.accountId === accountId)
     if (session && running.bound) this.#bindings.bind(session.key, accountId, session.ttlMs)
     const standings = call.running ? null : this.#allowances.standingsOf(request, candidate)
@@ -226,7 +242,7 @@ export class Serving {
     call.cancelTimer = this.#setTimer(Math.min(Math.max(0, wakeAtMs - now), TIMER_MAX_MS), () => {
       if (this.#now() < deadlineMs) {
         this.#watch(call)
-        this.lookAgain(call)
+        this.#lookAgain(call)
       } else {
         const limit = this.#vacancies.limitReached(call)
         const [bottleneck] = this.#vacancies.bottlenecks(call)

@@ -61,7 +61,8 @@ export class Vacancies {
     const own = this.#boundAmong(call, open)
     if (own === null) return open
     if (call.stickyUntilMs > this.#now()) return [own]
-    return [own, ...open.filter((candidate) => candidate !== own)]
+    const others = open.filter((candidate) => candidate !== own)
+    return this.#rests(own) ? others : [own, ...others]
   }
 
   waitsForItsOwn(call: Arrival): boolean {
@@ -76,7 +77,8 @@ export class Vacancies {
   /** The limit that is used up where all of the call's accounts are over theirs, of the one that is back first; null if any is within. */
   limitReached(call: Arrival): LimitRefusal | null {
     let first: LimitRefusal | null = null
-    for (const candidate of call.candidates) {
+    for (const candidate of this.#candidatesOf(call)) {
+      if (this.#rests(candidate)) continue
       const exceeded = this.#exceeded(candidate)
       if (!exceeded) return null
       if (first === null || waitOf(exceeded) < waitOf(first)) first = exceeded
@@ -84,18 +86,32 @@ export class Vacancies {
     return first
   }
 
-  /** In how many ms the first of the call's accounts that are over their limits is back; infinite if none is over or none comes back. */
+  /** In how many ms the first of the call's accounts that are over their limits or rest is back; infinite if none is away or none comes back. */
   backInMs(call: Arrival): number {
     let soonestMs = Number.POSITIVE_INFINITY
-    for (const candidate of call.candidates) {
+    for (const candidate of this.#candidatesOf(call)) {
+      if (this.#rests(candidate)) soonestMs = Math.min(soonestMs, (candidate.onlyOwnFromMs ?? 0) - this.#now())
       const exceeded = this.#exceeded(candidate)
       if (exceeded) soonestMs = Math.min(soonestMs, waitOf(exceeded))
     }
     return soonestMs
   }
 
+  /** Those for every call, and its session's own account if it is one that is of use to it alone. */
+  #candidatesOf({ request: { session }, candidates, onlyOwn }: Arrival): readonly RankedCandidate[] {
+    if (onlyOwn.length === 0 || !session) return candidates
+    const boundTo = this.#bindings.accountOf(session.key)
+    const own = onlyOwn.find(({ accountId }) => accountId === boundTo)
+    return own ? [own, ...candidates] : candidates
+  }
+
+  #rests({ onlyOwnFromMs }: RankedCandidate): boolean {
+    return onlyOwnFromMs !== undefined && onlyOwnFromMs > this.#now()
+  }
+
   /** The call's candidates that are within their own limits. */
-  #openTo({ candidates }: Arrival): readonly RankedCandidate[] {
+  #openTo(call: Arrival): readonly RankedCandidate[] {
+    const candidates = this.#candidatesOf(call)
     if (!candidates.some(hasLimits)) return candidates
     return candidates.filter((candidate) => !this.#exceeded(candidate))
   }
@@ -115,7 +131,7 @@ export class Vacancies {
     if (accounts.length === 0) return call.candidates[0] as RankedCandidate
     for (const candidate of accounts) {
       const { accountId, concurrency } = candidate
-      if (onlyAt !== null && accountId !== onlyAt) continue
+      if ((onlyAt !== null && accountId !== onlyAt) || this.#rests(candidate)) continue
       if (concurrency === null || this.#slots.inUse('account', accountId) < concurrency) return candidate
     }
     return null

@@ -1,4 +1,5 @@
-import type { Credentials, OauthCredentials, ProviderName } from '../domain/account.ts'
+import type { Credentials, OauthCredentials, PauseAt, ProviderName, VendorWindow } from '../domain/account.ts'
+import type { ClientName } from '../domain/call.ts'
 import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limit } from '../domain/limit.ts'
@@ -24,6 +25,8 @@ export interface NewAccount {
   deadlines?: Partial<Deadlines> | undefined
   models?: string[] | undefined
   modelMap?: ModelMap | undefined
+  onlyClient?: ClientName | null | undefined
+  pauseAt?: PauseAt[] | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
   groupIds: string[]
@@ -55,6 +58,8 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     deadlines: input.deadlines ?? {},
     models: input.models ?? [],
     modelMap: checkedModelMap(input.modelMap ?? {}),
+    onlyClient: input.onlyClient ?? null,
+    pauseAt: checkedPauses(input.provider, [], input.pauseAt ?? []),
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? input.oauth?.expiresAtMs ?? null,
     ...sealed(work, id, input),
@@ -68,6 +73,10 @@ export type AccountUpdate = Omit<AccountChanges, 'sealedCredentials' | 'last4'> 
 /** Changes an account; a new key replaces the old one and ends its rest. Throws `invalid_request` or `conflict`. */
 export async function updateAccount(work: Workspace, id: string, update: AccountUpdate): Promise<StoredAccount> {
   const { apiKey, baseUrl, modelMap, headers, ...rest } = update
+  if (update.pauseAt) {
+    const { provider, windows } = await work.store.accounts.find(id)
+    checkedPauses(provider, windows, update.pauseAt)
+  }
   const changes: AccountChanges = {
     ...rest,
     ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
@@ -95,6 +104,16 @@ function sealed(
     ? { kind: 'oauth', accessToken: checkedToken(apiKey), ...oauth }
     : { kind: 'api_key', apiKey: checkedKey(apiKey) }
   return { sealedCredentials: work.secrets.sealCredentials(id, credentials), last4: apiKey.slice(-4) }
+}
+
+/** A window that is never told would never pause the account. */
+function checkedPauses(provider: ProviderName, told: readonly VendorWindow[], pauseAt: PauseAt[]): PauseAt[] {
+  const known = new Set([...providers[provider].windowNames, ...told.map(({ name }) => name)])
+  const unknown = pauseAt.find(({ window }) => !known.has(window))
+  if (!unknown) return pauseAt
+  throw new GatewayError('invalid_request', `${providers[provider].title} has no window '${unknown.window}'`, {
+    hint: `Its windows are ${[...known].join(', ')}.`,
+  })
 }
 
 /** A key goes into a header: no spaces, no control characters. */

@@ -62,6 +62,8 @@ export interface Provider {
   readFault(head: ResponseHead, body: Buffer, nowMs: number): UpstreamFault
   /** Whose fault an error event inside a stream is. */
   readStreamFault(event: SseEvent): UpstreamFault
+  /** Names of windows that it is known to have. Accounts may be told of others. */
+  readonly windowNames: readonly string[]
   /** What an answer's head tells of the account's windows, by name; what cannot be read is left out. Never throws. */
   readWindows(head: ResponseHead, nowMs: number): VendorWindow[]
   /** The model ids of a model list's body. Throws if it is none. */

@@ -1,7 +1,7 @@
 import { rmSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { dirname } from 'node:path'
-import type { VendorWindow } from '../domain/account.ts'
+import { pausingWindow, usedPercent, type VendorWindow } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limited, LimitStanding, LimitSubject } from '../domain/limit.ts'
 import { isUsable } from '../gateway/directory.ts'
@@ -34,7 +34,7 @@ export interface DaemonStatus {
     restUntilMs: number | null
     reason: string | null
     /** By name, as of now: the store knows them a few seconds late. */
-    windows: VendorWindow[]
+    windows: readonly VendorWindow[]
   }[]
   /** What leaves no usage row: refusals and free calls since the start. */
   counters: Record<string, number>
@@ -177,14 +177,18 @@ async function statusOf(
     accounts: gateway.directory.accounts().map((serving) => {
       const { account } = serving
       const resting = account.rest && account.rest.untilMs > nowMs ? account.rest : null
+      const windows = gateway.windows.of(serving)
+      const ofAllModels = windows.filter(({ models }) => models === null)
+      const full = pausingWindow(account, ofAllModels, nowMs)
+      const pauseReason = full && `paused at ${usedPercent(full)} of its ${full.name} window`
       return {
         id: account.id,
         name: account.name,
         status: account.status,
-        usable: isUsable(account, nowMs),
-        restUntilMs: resting?.untilMs ?? null,
-        reason: resting?.reason ?? account.statusReason,
-        windows: gateway.windows.of(serving),
+        usable: isUsable(account, nowMs) && !full,
+        restUntilMs: resting?.untilMs ?? full?.resetAtMs ?? null,
+        reason: resting?.reason ?? pauseReason ?? account.statusReason,
+        windows,
       }
     }),
     counters: gateway.counters.all(),

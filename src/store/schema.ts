@@ -45,6 +45,9 @@ export interface GroupsTable {
   exclusive: Flag
   when_client_leaves: string | null
   limits: string
+  /** JSON of ModelRoute[]. */
+  routes: string
+  fallback_group_id: string | null
   created_at_ms: number
 }
 
@@ -73,6 +76,9 @@ export interface AccountsTable {
   models: string
   /** JSON of a ModelMap. */
   model_map: string
+  only_client: string | null
+  /** JSON of PauseAt[]. */
+  pause_at: string
   headers: string
   expires_at_ms: number | null
   /** JSON of a Rest. */

@@ -2,15 +2,16 @@ import type {
   Account,
   AccountStatus,
   ModelRest,
+  PauseAt,
   ProviderName,
   Rest,
   RestRule,
   VendorWindow,
 } from '../domain/account.ts'
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
-import type { CallRecord } from '../domain/call.ts'
+import type { CallRecord, ClientName } from '../domain/call.ts'
 import type { Deadlines } from '../domain/deadline.ts'
-import type { Group, GroupMember, WhenClientLeaves } from '../domain/group.ts'
+import type { Group, GroupMember, ModelRoute, WhenClientLeaves } from '../domain/group.ts'
 import type { Consumption, Limit, LimitSubject } from '../domain/limit.ts'
 import type { ModelMap } from '../domain/model-map.ts'
 import type { PriceRow } from '../domain/price.ts'
@@ -129,7 +130,10 @@ export interface GroupStore {
   find(ref: string): Promise<Group>
   list(): Promise<Group[]>
   members(id: string): Promise<GroupMember[]>
-  /** Throws `conflict` if the name is taken. */
+  /**
+   * Throws `conflict` if the name is taken, and `invalid_request` if a route leads to an account that is not attached, or
+   * the fallback makes a circle or a chain of more than eight.
+   */
   add(input: AddGroup): Promise<Group>
   set(input: { id: string; changes: Partial<Omit<AddGroup, 'by' | 'accountIds'>>; by: Actor }): Promise<Group>
   /** Attaching what is attached changes a user's multiplier at most; detaching what is not changes nothing. */
@@ -147,6 +151,8 @@ export interface AddGroup {
   whenClientLeaves: WhenClientLeaves | null
   /** None if left out. */
   limits?: Limit[]
+  routes?: ModelRoute[]
+  fallbackGroupId?: string | null
   accountIds: string[]
   by: Actor
 }
@@ -163,7 +169,7 @@ export interface AccountStore {
   /** Throws `conflict` if the name is taken. The id is the caller's, because the credentials are sealed for it. */
   add(input: AddAccount): Promise<StoredAccount>
   set(input: { id: string; changes: AccountChanges; by: Actor }): Promise<StoredAccount>
-  /** Usage rows keep the removed account's id. */
+  /** Usage rows keep the removed account's id. Throws `conflict` if a group's route leads to it. */
   remove(input: { id: string; by: Actor }): Promise<void>
   /**
    * Written by the gateway: puts the account, or the account for some models, out of service for a time (null: back in), or
@@ -190,6 +196,10 @@ export interface AddAccount {
   models: string[]
   /** Empty if left out. */
   modelMap?: ModelMap
+  /** Any if left out. */
+  onlyClient?: ClientName | null
+  /** None if left out. */
+  pauseAt?: PauseAt[]
   headers: Record<string, string>
   expiresAtMs: number | null
   /** None if left out. */

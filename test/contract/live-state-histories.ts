@@ -24,13 +24,20 @@ interface Limits {
   balanceNanoUsd: number
 }
 
+/** Places of accounts, best first, at least one; and of those that rest for so long. */
+interface Wanted {
+  able: number[]
+  resting: number[]
+  restMs: number
+}
+
 /** Something that happens. `which` picks one of those that run or wait, whoever is there at the time; -1 = the last. */
 type Step =
   | {
       kind: 'admit'
       user: number
       key: number
-      accounts: number[]
+      accounts: Wanted
       session: number | null
       reserves: boolean
       next: boolean
@@ -41,9 +48,9 @@ type Step =
   /** A call of a process that died has ended all the same. */
   | { kind: 'settle late'; which: number; confirmsBinding: boolean; debit: number }
   | { kind: 'settle'; which: number; confirmsBinding: boolean; debit: number }
-  | { kind: 'move'; which: number; accounts: number[] }
+  | { kind: 'move'; which: number; accounts: Wanted }
   | { kind: 'abort'; which: number }
-  | { kind: 'rerank'; which: number; accounts: number[] }
+  | { kind: 'rerank'; which: number; accounts: Wanted }
   | { kind: 'unbind'; which: number }
   | { kind: 'pass'; ms: number }
 
@@ -56,7 +63,11 @@ const limit = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 1, max: 3 }) },
   { weight: 1, arbitrary: fc.constant(null) },
 )
-const someAccounts = fc.shuffledSubarray([0, 1, 2], { minLength: 1 })
+const tensOfMs = (max: number) => fc.nat(max).map((tens) => tens * 10)
+const allAble = (able: readonly number[]): Wanted => ({ able: [...able], resting: [], restMs: 0 })
+const someAccounts: fc.Arbitrary<Wanted> = fc
+  .tuple(fc.shuffledSubarray([0, 1, 2], { minLength: 1 }), fc.subarray([0, 1, 2]), tensOfMs(300))
+  .map(([able, others, restMs]) => ({ able, resting: others.filter((place) => !able.includes(place)), restMs }))
 const mostlyNone = fc.oneof({ weight: 1, arbitrary: limit }, { weight: 3, arbitrary: fc.constant(null) })
 const orForbidden = (limit: fc.Arbitrary<number | null>) =>
   fc.oneof({ weight: 40, arbitrary: limit }, { weight: 1, arbitrary: fc.constant(0) })
@@ -87,11 +98,7 @@ const steps = (admit: Weighted, settle: Weighted, passMs: fc.Arbitrary<number>, 
   )
   return fc.array(step, { minLength: 30, maxLength: 120, size: 'max' })
 }
-const admitting = (parts: {
-  user: fc.Arbitrary<number>
-  key: fc.Arbitrary<number>
-  accounts: fc.Arbitrary<number[]>
-}) =>
+const admitting = (parts: { user: fc.Arbitrary<number>; key: fc.Arbitrary<number>; accounts: fc.Arbitrary<Wanted> }) =>
   fc.record({
     kind: fc.constant('admit' as const),
     session: fc.option(fc.nat(1)),
@@ -101,7 +108,6 @@ const admitting = (parts: {
   })
 const debits = { confirmsBinding: fc.boolean(), debit: fc.nat(9) }
 const settling = (which: fc.Arbitrary<number>) => fc.record({ kind: fc.constant('settle' as const), which, ...debits })
-const tensOfMs = (max: number) => fc.nat(max).map((tens) => tens * 10)
 
 /** Anything, with pauses long enough that waits end in every way. */
 const mixed = fc.tuple(
@@ -125,7 +131,7 @@ const passing = fc.tuple(
       arbitrary: admitting({
         user: fc.oneof({ weight: 5, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.constant(2) }),
         key: fc.nat(1),
-        accounts: fc.constantFrom([0], [1], [2, 1], [0, 1]),
+        accounts: fc.constantFrom([0], [1], [2, 1], [0, 1]).map(allAble),
       }),
     },
     {
@@ -300,13 +306,15 @@ class History {
     this.#next = await this.#world.join(`${processId}'`)
   }
 
-  #candidates(places: number[]): RankedCandidate[] {
-    return places.map((place) => ({
+  #candidates({ able, resting, restMs }: Wanted): RankedCandidate[] {
+    const candidate = (place: number): RankedCandidate => ({
       accountId: ACCOUNTS[place] as string,
       model: 'm',
       concurrency: this.#limits.accounts[place] ?? null,
       limits: [],
-    }))
+    })
+    const onlyOwnFromMs = this.#world.time.nowMs + restMs
+    return [...able.map(candidate), ...resting.map((place) => ({ ...candidate(place), onlyOwnFromMs }))]
   }
 
   #entered(callId: string, answer: Awaited<ReturnType<LiveState['admit']>>): Outcome {
@@ -437,7 +445,7 @@ export async function historiesContract(t: Test, maker: LiveStateMaker): Promise
         const endThoseAt = async (accountId: string) => {
           for (const admission of await world.live.admissions()) {
             if (admission.accountId === accountId)
-              await world.end({ kind: 'admission', bound: false, own: false, ...admission })
+              await world.end({ kind: 'admission', bound: false, boundBefore: null, ...admission })
           }
         }
         await enter({ userId: 'other-0', candidates: accounts('A:1') })

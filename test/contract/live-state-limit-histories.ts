@@ -621,7 +621,7 @@ function isUnsettled({ isGone, truth }: Call): boolean {
 }
 
 function admissionOf({ request, accountId }: Call): Admission {
-  return { kind: 'admission', callId: request.callId, accountId, bound: false, own: false }
+  return { kind: 'admission', callId: request.callId, accountId, bound: false, boundBefore: null }
 }
 
 /** Whether a limit is of a model: patterns here have one star at most, at their end. */

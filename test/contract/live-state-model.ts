@@ -75,7 +75,7 @@ export class LiveStateModel {
       number: ++this.#arrivals,
       turn: this.#served,
       candidates: request.candidates,
-      stickyUntilMs: request.session ? this.nowMs + request.session.waitMs : 0,
+      stickyUntilMs: request.session ? Math.min(this.nowMs + request.session.waitMs, request.deadlineMs - 1) : 0,
       passes: 0,
       runs: false,
       waits: false,
@@ -142,7 +142,11 @@ export class LiveStateModel {
     call.candidates = candidates
     const [best] = able(candidates)
     const at = call.heldUpBy
-    if (at?.kind === 'account' && best && !able(candidates).some(({ accountId }) => accountId === at.id)) {
+    if (
+      at?.kind === 'account' &&
+      best &&
+      ![...able(candidates), ...keptFor(candidates)].some(({ accountId }) => accountId === at.id)
+    ) {
       call.heldUpBy = accountNeed(best)
     }
     const forbidding = this.#needs(call).find(({ limit }) => limit === 0)
@@ -159,7 +163,10 @@ export class LiveStateModel {
         this.#serveLine()
       }
       this.#serveLine()
-      const times = this.#waitingCalls().flatMap(({ stickyUntilMs, request }) => [stickyUntilMs, request.deadlineMs])
+      const times = this.#waitingCalls().flatMap(({ stickyUntilMs, request, candidates }) => [
+        ...[stickyUntilMs, request.deadlineMs],
+        ...candidates.map(({ onlyOwnFromMs }) => onlyOwnFromMs ?? 0),
+      ])
       this.nowMs = Math.min(...times.filter((atMs) => atMs > this.nowMs), untilMs + 1)
     }
     this.nowMs = untilMs
@@ -209,14 +216,15 @@ export class LiveStateModel {
 
   #ownAccount({ request, candidates }: ModelCall): RankedCandidate | undefined {
     const own = request.session && this.bindings.get(request.session.key)
-    return able(candidates).find(({ accountId }) => accountId === own)
+    return [...able(candidates), ...keptFor(candidates)].find(({ accountId }) => accountId === own)
   }
 
   #accounts(call: ModelCall): RankedCandidate[] {
     const own = this.#ownAccount(call)
     if (!own) return able(call.candidates)
     if (call.stickyUntilMs > this.nowMs) return [own]
-    return [own, ...able(call.candidates).filter((candidate) => candidate !== own)]
+    const others = able(call.candidates).filter((candidate) => candidate !== own)
+    return this.#rests(own) ? others : [own, ...others]
   }
 
   /** What is kept for the user's older tickets that were passed eight times: first the key's slot, then the user's. */
@@ -235,13 +243,17 @@ export class LiveStateModel {
   #accountFor(call: ModelCall): RankedCandidate | undefined {
     const kept = this.#keptBefore(call)
     if (!this.#needs(call).every((need) => this.#isFree(need, kept))) return undefined
-    return this.#accounts(call).find((candidate) => this.#isFree(accountNeed(candidate), []))
+    return this.#accounts(call).find((candidate) => !this.#rests(candidate) && this.#isFree(accountNeed(candidate), []))
   }
 
   #bottlenecks(call: ModelCall): Need[] {
     const kept = this.#keptBefore(call)
     const own = this.#needs(call).find((need) => !this.#isFree(need, kept))
     return own ? [own] : this.#accounts(call).map(accountNeed)
+  }
+
+  #rests({ onlyOwnFromMs }: RankedCandidate): boolean {
+    return onlyOwnFromMs !== undefined && onlyOwnFromMs > this.nowMs
   }
 
   // ---- what happens ----
@@ -332,7 +344,12 @@ export class LiveStateModel {
 }
 
 function able(candidates: RankedCandidate[]): RankedCandidate[] {
-  return candidates.filter(({ concurrency }) => concurrency !== 0)
+  return candidates.filter(({ concurrency, onlyOwnFromMs }) => concurrency !== 0 && onlyOwnFromMs === undefined)
+}
+
+/** Those that are of use only to a call whose session is bound to them. */
+function keptFor(candidates: RankedCandidate[]): RankedCandidate[] {
+  return candidates.filter(({ concurrency, onlyOwnFromMs }) => concurrency !== 0 && onlyOwnFromMs !== undefined)
 }
 
 function accountNeed({ accountId, concurrency }: RankedCandidate): Need {

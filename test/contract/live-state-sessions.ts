@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { accounts, type LiveStateMaker, openWorld, session, type World } from './live-state-support.ts'
+import { accounts, type LiveStateMaker, onlyOwn, openWorld, session, type World } from './live-state-support.ts'
 
 /** Runs a first call of session `s` that binds it to account A, and ends it well. */
 async function bindToA(world: World): Promise<void> {
@@ -17,8 +17,8 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     t.match(
       [first, second],
       [
-        { accountId: 'A', bound: true, own: false },
-        { accountId: 'A', bound: true, own: true },
+        { accountId: 'A', bound: true, boundBefore: null },
+        { accountId: 'A', bound: true, boundBefore: 'A' },
       ],
     )
     t.equal((await world.run({ session: session('other'), candidates: accounts('B A') })).accountId, 'B')
@@ -72,7 +72,7 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     world.time.pass(19_999)
     t.same(await world.inLine(), [bound.ticket.callId])
     await world.end(other)
-    t.match(await bound.outcome, { accountId: 'A', bound: true, own: true })
+    t.match(await bound.outcome, { accountId: 'A', bound: true, boundBefore: 'A' })
   })
 
   t.test('after its sticky wait a call goes elsewhere: one detour that leaves the binding', async (t) => {
@@ -83,7 +83,7 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     const bound = await world.wait({ session: session('s'), candidates })
     world.time.pass(20_000)
     const detour = await bound.outcome
-    t.match(detour, { kind: 'admission', accountId: 'B', bound: false, own: false })
+    t.match(detour, { kind: 'admission', accountId: 'B', bound: false, boundBefore: 'A' })
     if (detour.kind === 'admission') await world.end(detour, { confirmsBinding: true })
     t.same(await boundTo(world), ['A'])
     await world.end(other)
@@ -135,6 +135,94 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     t.match(await world.run({ session: session('s'), candidates: accounts('B C') }), { accountId: 'B', bound: true })
     t.match(await world.run({ session: session('s'), candidates: accounts('A:0 B C') }), { accountId: 'B' })
     t.same(await boundTo(world), ['B'])
+  })
+
+  t.test(
+    'a session waits for its own account while that rests, and is served there when the rest is over',
+    async (t) => {
+      await using world = await openWorld(maker)
+      await bindToA(world)
+      const candidates = [...accounts('B'), ...onlyOwn('A', world.time.nowMs + 5000)]
+      const { ticket, outcome } = await world.wait({ session: session('s'), candidates })
+      t.same((await world.live.tickets())[0]?.accountIds, ['A'])
+      world.time.pass(4999)
+      t.same(await world.inLine(), [ticket.callId])
+      world.time.pass(1)
+      t.match(await outcome, { accountId: 'A', bound: true, boundBefore: 'A' })
+    },
+  )
+
+  t.test('an account that rests is of no use to other calls, now or later', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const candidates = [...accounts('B:1'), ...onlyOwn('A', world.time.nowMs + 5000)]
+    t.match(await world.run({ candidates }), { accountId: 'B' })
+    const unbound = await world.wait({ session: session('new'), candidates })
+    const unnamed = await world.wait({ candidates })
+    t.same(
+      (await world.live.tickets()).map(({ accountIds }) => accountIds),
+      [['B'], ['B']],
+    )
+    world.time.pass(6000)
+    t.same(await world.inLine(), [unbound.ticket.callId, unnamed.ticket.callId])
+    world.time.pass(24_000)
+    t.match([await unbound.outcome, await unnamed.outcome], [{ kind: 'refused' }, { kind: 'refused' }])
+  })
+
+  t.test('a rest that outlasts the sticky wait makes a detour that leaves the binding', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const call = { session: session('s'), candidates: [...accounts('B'), ...onlyOwn('A', world.time.nowMs + 60_000)] }
+    const { outcome } = await world.wait(call)
+    world.time.pass(19_999)
+    t.equal((await world.inLine()).length, 1)
+    world.time.pass(1)
+    t.match(await outcome, { accountId: 'B', bound: false, boundBefore: 'A' })
+    t.same(await boundTo(world), ['A'])
+  })
+
+  t.test('not more wait for a resting account than may wait for a busy one', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const candidates = [...accounts('B'), ...onlyOwn('A:1', world.time.nowMs + 5000)]
+    const call = { session: session('s', { line: 2 }), candidates }
+    const waiting = [await world.wait(call), await world.wait(call)]
+    t.match(await world.run(call), { accountId: 'B', bound: false, boundBefore: 'A' })
+    world.time.pass(5000)
+    t.match(await waiting[0]?.outcome, { accountId: 'A' })
+    t.same(await world.inLine(), [waiting[1]?.ticket.callId], 'after the rest it has its slots, and no more')
+  })
+
+  t.test('while one waits its account may go to rest, wake, or be out of reach for long', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const busy = await world.run({ userId: 'v', candidates: accounts('A:1') })
+    const [first, second] = [
+      await world.wait({ session: session('s'), candidates: accounts('A:1 B') }),
+      await world.wait({ session: session('s'), candidates: accounts('A:1 B') }),
+    ]
+    const resting = [...accounts('B'), ...onlyOwn('A:1', world.time.nowMs + 5000)]
+    await world.live.rerank(first.ticket, resting)
+    await world.live.rerank(second.ticket, resting)
+    await world.end(busy)
+    t.equal((await world.inLine()).length, 2, 'a slot alone helps nobody')
+    world.time.pass(5000)
+    t.match(await first.outcome, { accountId: 'A' })
+    await world.live.rerank(second.ticket, accounts('B'))
+    t.match(await second.outcome, { accountId: 'B', bound: true, boundBefore: 'A' })
+  })
+
+  t.test('at the deadline whoever waits for its own takes any account that is free', async (t) => {
+    await using world = await openWorld(maker)
+    await bindToA(world)
+    const { nowMs } = world.time
+    const patient = { session: session('s', { waitMs: 60_000 }), deadlineMs: nowMs + 30_000 }
+    const resting = await world.wait({ ...patient, candidates: [...accounts('B:1'), ...onlyOwn('A', nowMs + 50_000)] })
+    const late = await world.wait({ ...patient, candidates: [...accounts('B:1'), ...onlyOwn('A', nowMs + 50_000)] })
+    world.time.pass(29_999)
+    t.match(await resting.outcome, { accountId: 'B', bound: false })
+    world.time.pass(1)
+    t.match(await late.outcome, { refusal: { reason: 'waited', subject: 'account', subjectId: 'B', limit: 1 } })
   })
 
   t.test('a session that moves takes its waiting calls along', async (t) => {

@@ -129,7 +129,7 @@ export async function slotsContract(t: Test, maker: LiveStateMaker): Promise<voi
     t.same((await world.running())[moving.callId], '', 'it has no account meanwhile')
     const { outcome } = waitFor(world.live, answer)
     await world.end(busy)
-    t.same(await outcome, { kind: 'admission', callId: moving.callId, accountId: 'B', bound: false, own: false })
+    t.same(await outcome, { kind: 'admission', callId: moving.callId, accountId: 'B', bound: false, boundBefore: null })
     t.same(await world.inLine(), [later.ticket.callId])
   })
 

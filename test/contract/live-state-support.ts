@@ -184,6 +184,11 @@ export function accounts(text: string): RankedCandidate[] {
   })
 }
 
+/** Accounts that are of use only to calls whose session is bound to them, from a time on. */
+export function onlyOwn(text: string, fromMs: number): RankedCandidate[] {
+  return accounts(text).map((account) => ({ ...account, onlyOwnFromMs: fromMs }))
+}
+
 /** A session that is waited for up to 20 s, three in line, and bound for an hour. */
 export function session(key: string, changes: Partial<NonNullable<AdmitRequest['session']>> = {}) {
   return { key, ttlMs: 3_600_000, waitMs: 20_000, line: 3, ...changes }

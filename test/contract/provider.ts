@@ -25,7 +25,7 @@ export const NOW_MS = Date.UTC(2026, 10, 25, 10)
 export interface WindowSample {
   name: string
   headers: Headers
-  expected: Pick<VendorWindow, 'name' | 'used' | 'resetAtMs'>[]
+  expected: Omit<VendorWindow, 'source' | 'sampledAtMs'>[]
 }
 
 /** What is particular to a provider in the tests that every provider passes. */
@@ -98,6 +98,8 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     concurrency: null,
     models: [],
     modelMap: {},
+    onlyClient: null,
+    pauseAt: [],
     headers: {},
     expiresAtMs: null,
     rest: null,
@@ -290,8 +292,9 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     const header = fc.oneof(fc.constantFrom(...names), fc.string())
     const property = fc.property(fc.array(fc.tuple(header, value), { maxLength: 30 }), (pairs) => {
       const head = { status: 429, headers: Object.fromEntries(pairs) as Headers }
-      const ends = provider.readWindows(head, NOW_MS).map(({ name, used, resetAtMs }) => {
+      const ends = provider.readWindows(head, NOW_MS).map(({ name, used, resetAtMs, lengthMs }) => {
         if (!/^[a-z0-9_]{1,64}$/.test(name) || !(used >= 0 && used <= 1)) throw new Error(`${name} ${used}`)
+        if (lengthMs !== null && !(lengthMs > 0)) throw new Error(`${name} lasts ${lengthMs}`)
         return resetAtMs
       })
       const { restUntilMs } = provider.readFault(head, Buffer.from(''), NOW_MS)

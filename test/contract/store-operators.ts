@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { Group } from '../../src/domain/group.ts'
 import type { Limit } from '../../src/domain/limit.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import {
@@ -390,6 +391,59 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     t.same(await store.groups.members(group.id), [])
   })
 
+  await test('a group routes models to accounts that it has, and falls back to others in no circle', async (t, store) => {
+    const [a, b] = [await store.accounts.add(accountNamed('a')), await store.accounts.add(accountNamed('b'))]
+    const routes = [{ pattern: 'claude-opus-*', accountIds: [a.id] }]
+    await t.rejects(store.groups.add({ ...groupNamed('first'), routes }), {
+      ...{ code: 'invalid_request', message: "account 'a' is not attached to group 'first'" },
+      facts: { hint: /subgate group attach first --account a/ },
+    })
+    t.same(await store.groups.list(), [], 'and there is no half of it')
+    const first = await store.groups.add({ ...groupNamed('first'), routes, accountIds: [a.id] })
+    t.match(first, { routes, fallbackGroupId: null })
+    const both = [...routes, { pattern: '*', accountIds: [b.id, a.id] }]
+    await t.rejects(store.groups.set({ id: first.id, changes: { routes: both }, by }), { code: 'invalid_request' })
+    await store.groups.attachAccount({ id: first.id, accountId: b.id, by })
+    t.same((await store.groups.set({ id: first.id, changes: { routes: both }, by })).routes, both)
+
+    await t.rejects(store.accounts.remove({ id: b.id, by }), {
+      ...{ code: 'conflict', message: "group 'first' routes '*' to account 'b'" },
+      facts: { hint: /subgate group set first --route/ },
+    })
+    await store.groups.set({ id: first.id, changes: { routes }, by })
+    await store.accounts.remove({ id: b.id, by })
+    t.same(
+      (await store.groups.set({ id: first.id, changes: { name: '1st' }, by })).routes,
+      routes,
+      'others leave them alone',
+    )
+
+    const chain = [first]
+    for (const name of ['2', '3', '4', '5', '6', '7', '8']) {
+      chain.push(await store.groups.add({ ...groupNamed(name), fallbackGroupId: (chain.at(-1) as Group).id }))
+    }
+    const last = chain.at(-1) as Group
+    await t.rejects(store.groups.add({ ...groupNamed('9'), fallbackGroupId: last.id }), {
+      ...{
+        code: 'invalid_request',
+        message: 'a chain of groups is 8 long at most: 9 → 8 → 7 → 6 → 5 → 4 → 3 → 2 → 1st',
+      },
+    })
+    const before = await store.groups.add(groupNamed('before'))
+    await t.rejects(store.groups.set({ id: first.id, changes: { fallbackGroupId: before.id }, by }), {
+      ...{ code: 'invalid_request', message: /^a chain of groups is 8 long at most: 8 → .* → 1st → before$/ },
+    })
+    await t.rejects(store.groups.set({ id: first.id, changes: { fallbackGroupId: chain[2]?.id ?? '' }, by }), {
+      ...{ code: 'invalid_request', message: "group '1st' would fall back to itself: 1st → 3 → 2 → 1st" },
+    })
+    await t.rejects(store.groups.set({ id: first.id, changes: { fallbackGroupId: first.id }, by }), {
+      message: "group '1st' would fall back to itself: 1st → 1st",
+    })
+    await t.rejects(store.groups.add({ ...groupNamed('9'), fallbackGroupId: 'grp_none' }), { code: 'not_found' })
+    t.equal((await store.groups.find(last.id)).fallbackGroupId, chain[6]?.id)
+    t.equal((await store.groups.set({ id: last.id, changes: { fallbackGroupId: null }, by })).fallbackGroupId, null)
+  })
+
   await test('an account is added, changed, rested and removed', async (t, store, world) => {
     const groups = [await store.groups.add(groupNamed('one')), await store.groups.add(groupNamed('two'))]
     const groupIds = groups.map(({ id }) => id).sort()
@@ -401,6 +455,8 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       limits: LIMITS,
       models: ['claude-*'],
       modelMap: { 'claude-haiku-*': 'other', 'gpt-6': 'claude-opus-5-5' },
+      onlyClient: 'claude-code' as const,
+      pauseAt: [{ window: '5h', used: 0.9 }],
       headers: { 'x-team': 'blue' },
       expiresAtMs: START_MS + 1,
       deadlines: { firstEventMs: 90_000 },
@@ -419,6 +475,7 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       message: "there is already an account 'work'",
     })
     const second = await store.accounts.add(accountNamed('home'))
+    t.match(second, { onlyClient: null, pauseAt: [] })
     await t.rejects(store.accounts.set({ id: second.id, changes: { name: 'work' }, by }), { code: 'conflict' })
     t.same(
       (await store.accounts.list()).map(({ name }) => name),
@@ -436,6 +493,8 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
       limits: [],
       models: [],
       modelMap: { a: 'b' },
+      onlyClient: null,
+      pauseAt: [],
       headers: {},
       expiresAtMs: null,
       last4: '9999',
@@ -488,7 +547,10 @@ export async function operatorsContract(t: Test, worlds: WorldMaker): Promise<vo
     const restRules = [{ status: 403, keywords: ['quota'], restMs: 60_000 }]
     t.match(await store.accounts.set({ id: account.id, changes: { restRules }, by }), { restRules })
     const windows = [
-      { name: '5h', used: 0.45, resetAtMs: START_MS + 9, source: 'headers', sampledAtMs: START_MS } as const,
+      {
+        ...{ name: '5h', used: 0.45, resetAtMs: START_MS + 9, lengthMs: 18_000_000, models: null },
+        ...({ source: 'headers', sampledAtMs: START_MS } as const),
+      },
     ]
     const samples = [
       { id: 'acc_gone', windows },

@@ -64,10 +64,16 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
         },
       ],
       choice: {
+        fallbackGroupId: 'grp_other',
         candidates: [scene.accountId, 'acc_other'],
         others: [{ accountId: 'acc_resting', why: 'rests (rate_limit) for 5 s' }],
         waited: true,
-        session: { conversation: 'ünï', source: 'first words', binding: 'detour' },
+        session: {
+          conversation: 'ünï',
+          source: 'first words',
+          binding: 'detour',
+          from: { accountId: 'acc_x', why: 'ünï' },
+        },
       },
       attempts: [attempt, { ...attempt, status: 529, message: null, lost: null }],
       userAgent: 'ünï "quoted" 😀',
@@ -106,10 +112,11 @@ export async function usageContract(t: Test, worlds: WorldMaker): Promise<void> 
       clientIp: odd,
       userAgent: odd,
       choice: {
+        fallbackGroupId: null,
         candidates: [odd],
         others: [{ accountId: odd, why: odd }],
         waited: false,
-        session: { conversation: odd, source: 'metadata.user_id', binding: 'new' },
+        session: { conversation: odd, source: 'metadata.user_id', binding: 'new', from: null },
       },
       attempts: [
         { accountId: scene.accountId, startedMs: 0, endedMs: 1, status: 1, fault: odd, message: odd, lost: null },

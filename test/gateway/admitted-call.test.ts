@@ -32,7 +32,13 @@ function admitted(whenClientLeaves: WhenClientLeaves, accountIsThere = true) {
   watchers.clear() // that of RunningCalls itself
   const facts = { requestedModel: 'claude-sonnet-5-5' }
   const call = { id: 'call_1', arrivedMs: 0, whenClientLeaves, facts } as unknown as Call
-  const admission = { kind: 'admission', callId: 'call_1', accountId: 'acc_1', bound: false, own: false } as const
+  const admission = {
+    kind: 'admission',
+    callId: 'call_1',
+    accountId: 'acc_1',
+    bound: false,
+    boundBefore: null,
+  } as const
   const stops: string[] = []
   const make = (client = {} as ClientAnswer) =>
     new AdmittedCall(gateway, call, client, admission, {} as Reservation, null)

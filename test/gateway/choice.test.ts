@@ -72,13 +72,15 @@ t.test('the conversation: what named it, and whether it was kept, bound, or made
   const session = { conversation: 'a0b1c2d3-e4f5-4a', source: 'x-claude-code-session-id' }
   const candidates = many.accounts.map(({ id }) => id)
   const made: Choice | null = await ask(many.key, { headers })
-  t.same(made, { candidates, others: [], waited: false, session: { ...session, binding: 'new' } })
+  const named = { ...session, binding: 'new' as const, from: null }
+  t.same(made, { fallbackGroupId: null, candidates, others: [], waited: false, session: named })
   await until('its slot to be free', async () => (await gw.gateway.live.admissions()).length === 0)
   t.match(await ask(many.key, { headers }), { session: { ...session, binding: 'kept' }, waited: false })
   await until('its slot to be free', async () => (await gw.gateway.live.admissions()).length === 0)
   const holds = gw.open({ key: many.key, headers, body: messageRequest(false) })
   await until('its account to be busy', async () => (await gw.gateway.live.admissions()).length === 1)
-  t.match(await ask(many.key, { headers }), { session: { ...session, binding: 'detour' }, waited: true })
+  const from = { accountId: candidates[0], why: 'its slots were busy' }
+  t.match(await ask(many.key, { headers }), { session: { ...session, binding: 'detour', from }, waited: true })
   const unnamed = { body: messageRequest(false, { messages: [{ role: 'assistant', content: 'x' }] }) }
   t.match(await ask(many.key, unnamed), { session: null })
   const byWords = await ask(many.key)

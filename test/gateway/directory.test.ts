@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import type { Rest } from '../../src/domain/account.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
+import type { Group } from '../../src/domain/group.ts'
 import { Directory, type ServingAccount } from '../../src/gateway/directory.ts'
 import type { Change, Store, StoredAccount, StoredCaller } from '../../src/store/store.ts'
 import { until } from '../support/client.ts'
@@ -11,12 +12,14 @@ type RestInput = Parameters<Store['accounts']['rest']>[0]
 /** A store that answers when the test says so. */
 class SlowStore {
   readonly callerReads: PromiseWithResolvers<StoredCaller | null>[] = []
+  groups: Partial<Group>[] = [{ id: 'grp_1', routes: [], fallbackGroupId: null }]
   readonly accountReads: PromiseWithResolvers<StoredAccount[]>[] = []
   readonly restWrites: (PromiseWithResolvers<void> & { input: RestInput })[] = []
   #listener: (changes: Change[] | null) => void = () => {}
 
   readonly store = {
     keys: { callerOf: () => this.#next(this.callerReads) },
+    groups: { list: async () => this.groups },
     accounts: { list: () => this.#next(this.accountReads), rest: (input: RestInput) => this.#write(input) },
     onRevision: (listener: (changes: Change[] | null) => void) => {
       this.#listener = listener
@@ -60,6 +63,7 @@ async function startDirectory(): Promise<{ slow: SlowStore; directory: Directory
     clock: () => 1_000_000,
   })
   const started = directory.start()
+  await turn()
   slow.accountReads.shift()?.resolve([])
   await started
   return { slow, directory, warnings }
@@ -90,6 +94,7 @@ function account(id: string, more: Partial<StoredAccount> = {}): StoredAccount {
       rest: null,
     },
     ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [], deadlines: {} },
+    ...{ onlyClient: null, pauseAt: [] },
     ...{ last4: '1234', sealedCredentials: 'sealed', groupIds: ['grp_1'], createdAtMs: 0, ...more },
   }
 }
@@ -293,4 +298,46 @@ t.test('a rest that the store can never take is not offered again', async (t) =>
   await turn()
   directory.rest(serving, null)
   t.equal(slow.restWrites.length, 1, 'the next one is written at once')
+})
+
+t.test('a group has its accounts and those that it falls back to, each once', async (t) => {
+  const { slow, directory } = await startDirectory()
+  const group = (id: string, fallbackGroupId: string | null, routes: Group['routes'] = []) => ({
+    id,
+    fallbackGroupId,
+    routes,
+  })
+  const routes = [
+    { pattern: 'claude-opus-*', accountIds: ['acc_1'] },
+    { pattern: '*-5-5', accountIds: ['acc_2', 'acc_1'] },
+  ]
+  slow.groups = [
+    group('grp_1', 'grp_2', routes),
+    group('grp_2', 'grp_3'),
+    group('grp_3', null),
+    group('grp_4', 'grp_4'),
+  ]
+  await slow.load(
+    account('acc_1'),
+    account('acc_2', { groupIds: ['grp_3', 'grp_1'] }),
+    account('acc_3', { groupIds: ['grp_3'] }),
+    account('acc_4', { groupIds: ['grp_4'] }),
+    account('acc_5', { groupIds: [] }),
+  )
+  const ids = (groupId: string) => directory.accountsOf(groupId).map(({ account }) => account.id)
+  t.same(['grp_1', 'grp_2', 'grp_3', 'grp_4', 'grp_none'].map(ids), [
+    ['acc_1', 'acc_2', 'acc_3'],
+    ['acc_2', 'acc_3'],
+    ['acc_2', 'acc_3'],
+    ['acc_4'],
+    [],
+  ])
+  const pools = (groupId: string) =>
+    directory.poolsOf(groupId).map(({ group, accounts }) => [group.id, ...accounts.map(({ account }) => account.id)])
+  t.same(pools('grp_1'), [['grp_1', 'acc_1', 'acc_2'], ['grp_2'], ['grp_3', 'acc_2', 'acc_3']])
+  t.same(pools('grp_4'), [['grp_4', 'acc_4']], 'a circle, which no store has, ends')
+  const pinned = (model: string) => directory.poolsOf('grp_1').map((pool) => pool.pinnedTo(model))
+  t.same(pinned('claude-opus-5-5'), [['acc_1'], null, null])
+  t.same(pinned('claude-haiku-5-5'), [['acc_2', 'acc_1'], null, null])
+  t.same(pinned('claude-3-haiku'), [null, null, null])
 })

@@ -11,9 +11,9 @@ import {
   clearRest,
   hardRestOf,
   leaveToAsk,
-  mayBeAsked,
   restAfter,
   restIfToBlame,
+  restInTheWay,
   underRules,
 } from '../../src/gateway/rests.ts'
 import { providers } from '../../src/providers/index.ts'
@@ -46,6 +46,7 @@ function world({ modelMap = {}, ...account }: Partial<ServingAccount['account']>
   const at = { nowMs: 1_000_000 }
   const log = { warn: () => {} }
   const gateway = { clock: () => at.nowMs, breakers: new Breakers(), directory, log } as unknown as Gateway
+  const sent = (requestedModel: string) => serving.upstreamModelOf(requestedModel) ?? requestedModel
   return {
     at,
     serving,
@@ -53,11 +54,12 @@ function world({ modelMap = {}, ...account }: Partial<ServingAccount['account']>
     breakers: gateway.breakers,
     fails: (how: UpstreamFault, model = MODEL) => restIfToBlame(gateway, serving, how, model),
     leave: (model = MODEL) => leaveToAsk(gateway, serving, model),
-    mayAsk: (model = MODEL) => mayBeAsked(gateway, serving, model, at.nowMs),
+    mayAsk: (model = MODEL) =>
+      !restInTheWay(serving, sent(model), at.nowMs) && gateway.breakers.mayAsk(serving.host, at.nowMs),
     probeFails: (how: UpstreamFault) => restIfToBlame(gateway, serving, how, MODEL, { isProbe: true }),
     answers: (isProbe = false) => clearRest(gateway, serving, MODEL, { isProbe }),
     /** How long it rests from now on, in ms; 0 = not at all. */
-    restMs: (model = MODEL) => (hardRestOf(serving, model, at.nowMs)?.untilMs ?? at.nowMs) - at.nowMs,
+    restMs: (model = MODEL) => (hardRestOf(serving.account, sent(model), at.nowMs)?.untilMs ?? at.nowMs) - at.nowMs,
   }
 }
 

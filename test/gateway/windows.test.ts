@@ -3,7 +3,7 @@ import t from 'tap'
 import type { VendorWindow } from '../../src/domain/account.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
 import type { ServingAccount } from '../../src/gateway/directory.ts'
-import { VendorWindows } from '../../src/gateway/windows.ts'
+import { countsFor, VendorWindows } from '../../src/gateway/windows.ts'
 import type { ResponseHead } from '../../src/providers/provider.ts'
 import type { Store } from '../../src/store/store.ts'
 
@@ -12,7 +12,8 @@ type Samples = Parameters<Store['accounts']['keepWindows']>[0]['samples']
 /** What each head tells: as many windows as its status has hundreds, each used by the share that its header says. */
 function told({ headers }: ResponseHead, sampledAtMs: number): VendorWindow[] {
   return Object.entries(headers).map(([name, used]) => ({
-    ...{ name, used: Number(used), resetAtMs: 9e12, source: 'headers', sampledAtMs },
+    ...{ name, used: Number(used), resetAtMs: 9e12, lengthMs: 18_000_000, source: 'headers', sampledAtMs },
+    models: name === '7d_opus' ? ['*opus*'] : name === '7d_oi' ? [] : null,
   }))
 }
 
@@ -61,7 +62,7 @@ function world() {
   return { windows, serving, saw, advance, reads, writes, state }
 }
 
-const used = (windows: VendorWindow[]) => windows.map(({ name, used }) => `${name} ${used}`)
+const used = (windows: readonly VendorWindow[]) => windows.map(({ name, used }) => `${name} ${used}`)
 
 t.test('what is told stands until it is told anew, window by window', async (t) => {
   const { windows, serving, saw, advance } = world()
@@ -132,4 +133,24 @@ t.test('what the store does not take is offered again', async (t) => {
   state.fails = false
   await windows[Symbol.asyncDispose]()
   t.match(writes, [[{ id: 'a', windows: [{ used: 0.1 }] }]])
+})
+
+t.test('a window of some models counts for those only', async (t) => {
+  const windows = told({ status: 200, headers: { '7d': '0.1', '7d_opus': '0.2', '7d_oi': '0.3' } }, 0)
+  const counting = (model: string) => used(windows.filter((window) => countsFor(window, model)))
+  t.same(counting('claude-opus-5-5'), ['7d 0.1', '7d_opus 0.2'])
+  t.same(counting('claude-sonnet-5-5'), ['7d 0.1'])
+})
+
+t.test('who asks for each call reads no more heads for it', async (t) => {
+  const { serving, saw, windows, reads, advance } = world()
+  const account = serving('a')
+  const asked = []
+  for (let i = 0; i < 100; i++) {
+    saw(account, { '7d': String(i / 100) })
+    asked.push(...used(windows.lately(account)))
+    await advance(10)
+  }
+  t.ok(reads.length <= 11, `${reads.length} reads`)
+  t.ok(asked.length === 100 && asked.at(-1) !== '7d 0', 'and knows what is new all the same')
 })

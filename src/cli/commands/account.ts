@@ -3,14 +3,19 @@ import { InvalidArgumentError } from 'commander'
 import type { Config } from '../../config/load.ts'
 import {
   type AccountStatus,
+  type PauseAt,
   PROVIDERS,
   type ProviderName,
+  pausingWindow,
   type RestRule,
+  usedPercent,
   type VendorWindow,
 } from '../../domain/account.ts'
+import { CLIENTS, type ClientName } from '../../domain/call.ts'
 import { changedDeadlines, type DeadlineChange, formatDeadlines, parseDeadlineChange } from '../../domain/deadline.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
 import { changedModelMap, type ModelMapChange, parseModelMapChange } from '../../domain/model-map.ts'
+import { effectiveWeight } from '../../gateway/rank.ts'
 import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
 import { formatDuration, parseDuration } from '../../lib/duration.ts'
 import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
@@ -30,6 +35,7 @@ import { printable } from '../format.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
 import {
   choiceArgument,
+  choiceOption,
   flag,
   futureMoment,
   listFlag,
@@ -58,6 +64,8 @@ export const fill: Fill = (account, act) => {
     .addOption(newLimitOption('account'))
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
     .option('--model-map <asked=sent>', `${MAP_MEANT}; may be repeated`, modelMapChanges)
+    .addOption(choiceOption('--only-client <client>', ONLY_CLIENT, CLIENTS))
+    .option('--pause-at <window=share>', PAUSE_AT, pauseList)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--deadline <name=time>', `${DEADLINES}; may be repeated`, deadlineList)
     .option('--expires <when>', 'such as 30d or 2027-01-31')
@@ -69,6 +77,7 @@ export const fill: Fill = (account, act) => {
         'subgate account add anthropic --from-env ANTHROPIC_API_KEY',
         'pass show anthropic | subgate account add anthropic --name work --api-key-stdin',
         'subgate account add anthropic --name relay --base-url https://relay.example.com --allow-host',
+        'subgate account add anthropic --name mine --only-client claude-code --pause-at 5h=90% --pause-at 7d=80%',
       ),
     )
     .action(act(add))
@@ -118,6 +127,8 @@ Of a ChatGPT login an access token will do in place of the key (access_token, ac
       `${MAP_MEANT}; ASKED=none takes away, none takes all away; others stay; may be repeated`,
       modelMapChanges,
     )
+    .addOption(choiceOption('--only-client <client>', `${ONLY_CLIENT}; none = any`, [...CLIENTS, 'none']))
+    .option('--pause-at <window=share>', `${PAUSE_AT}; none = never`, pauseList)
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option(
       '--deadline <name=time>',
@@ -135,8 +146,14 @@ Of a ChatGPT login an access token will do in place of the key (access_token, ac
       'after',
       `\nA rest rule comes before what the gateway knows of the vendor: an upstream error with this status, and one of these words
 (commas between them) in its text, rests the account for so long, and the call goes to another. Choose words that no client
-can bring about: errors often repeat what was asked for.\n${examples(
+can bring about: errors often repeat what was asked for.
+
+--pause-at is for accounts that are also used elsewhere: once so much of a vendor window is used, by whomever, the account gets no calls
+until the window's reset, and its conversations move. What is used is known from the last answer, so calls that run may go past it.
+
+--only-client tells programs by what they say of themselves, which anybody can copy: it keeps mistakes away, not intent.\n${examples(
         'subgate account set work --concurrency 4 --priority 10',
+        'subgate account set mine --only-client claude-code --pause-at 5h=90%',
         'subgate account set work --from-env NEW_KEY',
         'subgate account set work --deadline first_event=90s --deadline idle=none',
         "subgate account set work --model-map 'claude-haiku-*=claude-sonnet-5-5'",
@@ -208,6 +225,27 @@ function restRuleList(text: string, before: RestRule[] = []): RestRule[] {
   return [...before, { status: Number(status), keywords, restMs }]
 }
 
+const ONLY_CLIENT = 'serve only calls that come from this program'
+const PAUSE_AT = 'no calls once so much of a vendor window is used, such as 5h=90%; may be repeated'
+/** Of one account; vendors have four windows. */
+const PAUSES_MAX = 16
+
+/** `5h=90%`, or `none`. */
+function pauseList(text: string, before: PauseAt[] = []): PauseAt[] {
+  if (text === 'none') return []
+  const [, window, percent] = /^([a-z0-9_]{1,64})=(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? []
+  const used = Number(percent) / 100
+  if (window === undefined || !(used > 0 && used <= 1)) {
+    throw new InvalidArgumentError(`'${text}' is not WINDOW=SHARE, such as 5h=90%`)
+  }
+  if (before.length === PAUSES_MAX) throw new InvalidArgumentError(`an account has ${PAUSES_MAX} of them at most`)
+  return [...before.filter((one) => one.window !== window), { window, used }]
+}
+
+function pauseText({ window, used }: PauseAt): string {
+  return `${Number((used * 100).toFixed(2))}% of ${window}`
+}
+
 function restRuleText({ status, keywords, restMs }: RestRule): string {
   return `${status}${keywords.length > 0 ? `:${keywords.join(',')}` : ''}=${formatDuration(restMs)}`
 }
@@ -221,6 +259,8 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   concurrency?: number | null
   models?: string[]
   modelMap?: ModelMapChange[]
+  onlyClient?: ClientName | 'none'
+  pauseAt?: PauseAt[]
   header?: Record<string, string>
   expires?: string
   group?: string[]
@@ -248,12 +288,18 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     deadlines: flags.deadline && changedDeadlines({}, flags.deadline),
     models: flags.models,
     modelMap: changedModelMap({}, flags.modelMap ?? []),
+    onlyClient: onlyClientOf(flags),
+    pauseAt: flags.pauseAt,
     headers: flags.header,
     expiresAtMs,
     groupIds,
   })
   out.data(shown(account), () => account.id)
   out.say(`Added '${account.name}'. To see whether its key works: subgate account test ${account.name}`)
+}
+
+function onlyClientOf({ onlyClient }: AccountFlags): ClientName | null {
+  return onlyClient === undefined || onlyClient === 'none' ? null : onlyClient
 }
 
 /** Groups by name; without any, the default one if it is there. */
@@ -396,8 +442,8 @@ function shown({ sealedCredentials: _, ...account }: StoredAccount): Omit<Stored
 }
 
 /** How much of a window is used by now. */
-function usedText({ used, resetAtMs }: VendorWindow, nowMs: number): string {
-  return `${resetAtMs > nowMs ? Math.floor(used * 100) : 0}%`
+function usedText(window: VendorWindow, nowMs: number): string {
+  return window.resetAtMs > nowMs ? usedPercent(window) : '0%'
 }
 
 function windowText(window: VendorWindow, context: Context): string {
@@ -407,9 +453,24 @@ function windowText(window: VendorWindow, context: Context): string {
   return `${usedText(window, nowMs)} used, ${reset}as of ${out.time(sampledAtMs)}`
 }
 
+function ofAllModels({ windows }: Pick<StoredAccount, 'windows'>): VendorWindow[] {
+  return windows.filter(({ models }) => models === null)
+}
+
+/** The operator's weight, and what the vendor's windows make of it at the moment. */
+function weightText(account: StoredAccount, nowMs: number): string {
+  const { weight } = account
+  const now = effectiveWeight(weight, ofAllModels(account), nowMs)
+  if (now === weight) return String(weight)
+  return `${weight}, at the moment ${Number(now.toPrecision(3))} by its windows`
+}
+
 /** `active`, or why it gets no calls and until when. */
 export function stateOf(
-  account: Pick<StoredAccount, 'status' | 'statusReason' | 'rest' | 'modelRests' | 'expiresAtMs'>,
+  account: Pick<
+    StoredAccount,
+    'status' | 'statusReason' | 'rest' | 'modelRests' | 'expiresAtMs' | 'pauseAt' | 'windows'
+  >,
   nowMs: number,
 ): string {
   if (account.status !== 'active')
@@ -417,6 +478,8 @@ export function stateOf(
   if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return 'expired'
   const { rest } = account
   if (rest && rest.untilMs > nowMs) return `rests ${formatDuration(rest.untilMs - nowMs)} (${rest.reason})`
+  const window = pausingWindow(account, ofAllModels(account), nowMs)
+  if (window) return `paused ${formatDuration(window.resetAtMs - nowMs)} (${usedPercent(window)} of ${window.name})`
   const models = account.modelRests.filter(({ untilMs }) => untilMs > nowMs)
   if (models.length === 0) return 'active'
   const texts = models.map(({ model, untilMs }) => `${model} for ${formatDuration(untilMs - nowMs)}`)
@@ -440,10 +503,12 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ...account.windows.map((window) => [`window ${window.name}`, windowText(window, context)] as const),
       ['key', `…${account.last4}`],
       ['priority', `${account.priority} (lower is tried first)`],
-      ['weight', String(account.weight)],
+      ['weight', weightText(account, nowMs)],
       ['at a time', account.concurrency === null ? 'no limit' : `${account.concurrency} calls`],
       ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
+      ['only for', account.onlyClient && `calls from ${account.onlyClient}`],
+      ['pauses at', account.pauseAt.map(pauseText).join(', ')],
       [
         'model map',
         Object.entries(account.modelMap)
@@ -484,6 +549,8 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(limits !== undefined && { limits }),
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
     ...(flags.modelMap !== undefined && { modelMap: changedModelMap(before.modelMap, flags.modelMap) }),
+    ...(flags.onlyClient !== undefined && { onlyClient: onlyClientOf(flags) }),
+    ...(flags.pauseAt !== undefined && { pauseAt: flags.pauseAt }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),
     ...(flags.deadline !== undefined && { deadlines: changedDeadlines(before.deadlines, flags.deadline) }),

@@ -7,6 +7,7 @@ import { examples } from '../examples.ts'
 import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOption, shownLimits } from '../limits.ts'
 import { choiceOption, multiplierFlag, orNone, requireChange, textListFlag } from '../options.ts'
 import type { Fill } from '../program.ts'
+import { fallbackOption, ROUTING_HELP, type RoutingFlags, routeOption, routingAfter, routingFacts } from '../routing.ts'
 import { emails } from './key.ts'
 
 export const fill: Fill = (group, act) => {
@@ -18,7 +19,15 @@ export const fill: Fill = (group, act) => {
     .option('--exclusive', 'only users who are attached to it may use it')
     .addOption(whenClientLeavesOption())
     .addOption(newLimitOption('group'))
-    .addHelpText('after', examples('subgate group add premium --multiplier 1.5 --account work --exclusive'))
+    .addOption(routeOption())
+    .addOption(fallbackOption())
+    .addHelpText(
+      'after',
+      `${ROUTING_HELP}${examples(
+        'subgate group add premium --multiplier 1.5 --account work --exclusive',
+        "subgate group add mixed --account work,spare --route 'claude-opus-*=work' --fallback default",
+      )}`,
+    )
     .action(act(add))
   group.command('list').summary('all groups').addHelpText('after', examples('subgate group list')).action(act(list))
   group
@@ -28,7 +37,7 @@ export const fill: Fill = (group, act) => {
     .action(act(show))
   group
     .command('set <group>')
-    .summary('change a group')
+    .summary('change a group; routes are replaced, limits one by one')
     .option('--name <name>')
     .option(
       '--multiplier <n>',
@@ -39,9 +48,16 @@ export const fill: Fill = (group, act) => {
     .option('--no-exclusive', 'everybody may use it')
     .addOption(whenClientLeavesOption())
     .addOption(setLimitOption('group'))
+    .addOption(routeOption('; none = no routes'))
+    .addOption(fallbackOption('; none = nobody'))
     .addHelpText(
       'after',
-      examples('subgate group set premium --multiplier 1.2 --no-exclusive', 'subgate group set free --limit usd=20/1d'),
+      `${ROUTING_HELP}${examples(
+        'subgate group set premium --multiplier 1.2 --no-exclusive',
+        'subgate group set free --limit usd=20/1d',
+        "subgate group set premium --route 'claude-opus-*=work,home' --route 'claude-haiku-*=spare'",
+        'subgate group set premium --fallback default',
+      )}`,
     )
     .action(act(set))
   group
@@ -79,7 +95,7 @@ function whenClientLeavesOption(): Option {
   )
 }
 
-interface GroupFlags extends LimitFlags {
+interface GroupFlags extends LimitFlags, RoutingFlags {
   name?: string
   multiplier?: number | null
   account?: string[]
@@ -97,6 +113,7 @@ async function add(context: Context, flags: GroupFlags, name: string): Promise<v
     exclusive: flags.exclusive ?? false,
     whenClientLeaves: flags.whenClientLeaves ?? null,
     limits,
+    ...(await routingAfter(store, flags)),
     accountIds: accounts.map((account) => account.id),
     by: context.actor,
   })
@@ -143,6 +160,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
     ...member,
     email: email.get(member.userId) ?? member.userId,
   }))
+  const fallback = group.fallbackGroupId === null ? null : await store.groups.find(group.fallbackGroupId)
   const names = accounts.map(({ id, name, provider, status }) => ({ id, name, provider, status }))
   const limits = await shownLimits(context, 'group', group)
   out.data({ ...group, limits, accounts: names, members }, () =>
@@ -158,6 +176,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
         ],
         ...limitFacts(context, limits),
         ['accounts', names.map((account) => account.name).join(', ') || 'none'],
+        ...routingFacts(group, accounts, fallback),
       ]),
       members.length === 0
         ? ''
@@ -186,6 +205,7 @@ async function set(context: Context, flags: GroupFlags, ref: string): Promise<vo
     ...(flags.exclusive !== undefined && { exclusive: flags.exclusive }),
     ...(flags.whenClientLeaves !== undefined && { whenClientLeaves: flags.whenClientLeaves }),
     ...(limits !== undefined && { limits }),
+    ...(await routingAfter(store, flags)),
   }
   requireChange(changes)
   const group = await store.groups.set({ id, changes, by: context.actor })

@@ -1,4 +1,5 @@
 import type { DecodedRequest } from '../codec.ts'
+import { isAttribution } from '../conversation.ts'
 import { badField, Fields } from '../fields.ts'
 import { unwrappedSignature } from '../foreign-signature.ts'
 import type {
@@ -16,7 +17,6 @@ import type {
   Turn,
   UserBlock,
 } from '../neutral.ts'
-import { isAttribution } from './parse.ts'
 
 /** Stands in for tools that Claude Code has not loaded yet; it is never called. */
 const PLACEHOLDER_TOOL = 'DeferredToolPlaceholder'

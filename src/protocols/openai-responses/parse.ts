@@ -1,56 +1,25 @@
 import type { ScannedObject } from '../../lib/json-scan.ts'
-import type { CallFacts, Conversation, Headers } from '../protocol.ts'
-import { byFirstWords, requestedModel, scanRequest, signalled, tokensMax, wantsStream } from '../request-facts.ts'
+import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
+import { textsIn } from '../openai/texts.ts'
+import type { CallFacts, Headers } from '../protocol.ts'
+import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set([
-  'model',
-  'stream',
-  'max_output_tokens',
-  'prompt_cache_key',
-  'conversation',
-  'instructions',
-  'input',
+  ...['model', 'stream', 'max_output_tokens', 'instructions', 'input'],
+  ...CONVERSATION_FIELDS,
 ])
 
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseResponses(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
-  return {
-    requestedModel: requestedModel(keys),
-    modelAt: keys.place('model') ?? null,
-    stream: wantsStream(keys),
-    maxOutputTokens: tokensMax(keys, 'max_output_tokens'),
-    conversation: () => sessionSignal(headers, keys) ?? firstWords(keys),
-  }
+  return factsOf(headers, keys, tokensMax(keys, 'max_output_tokens'), () => beginningOf(keys))
 }
 
-/** The first that says something. In Codex they are all the thread's id, and its side agents have their parent's `session-id`. */
-function sessionSignal(headers: Headers, keys: ScannedObject): Conversation | null {
-  const conversation = keys.value('conversation') as { id?: unknown } | string | null | undefined
-  return signalled([
-    ['session-id', headers['session-id']],
-    ['thread-id', headers['thread-id']],
-    ['session_id', headers.session_id],
-    ['conversation_id', headers.conversation_id],
-    ['x-session-affinity', headers['x-session-affinity']],
-    ['prompt_cache_key', keys.value('prompt_cache_key')],
-    ['conversation', typeof conversation === 'string' ? conversation : conversation?.id],
-  ])
-}
-
-/** Instructions and first user text. */
-function firstWords(keys: ScannedObject): Conversation | null {
+function beginningOf(keys: ScannedObject): Beginning | null {
   const input = keys.value('input')
-  const instructions = keys.value('instructions')
-  const system = typeof instructions === 'string' ? [instructions] : []
-  if (typeof input === 'string') return byFirstWords(system, [input])
+  const system = textsIn(keys.value('instructions'))
+  if (typeof input === 'string') return { system, firstUser: [input] }
   if (!Array.isArray(input)) return null
   const first = input.find((item) => item?.role === 'user')
-  return first ? byFirstWords(system, textsOf(first.content)) : null
-}
-
-function textsOf(content: unknown): string[] {
-  if (typeof content === 'string') return [content]
-  if (!Array.isArray(content)) return []
-  return content.flatMap((part) => (typeof part?.text === 'string' ? [part.text] : []))
+  return first ? { system, firstUser: textsIn(first.content) } : null
 }

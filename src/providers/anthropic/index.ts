@@ -14,6 +14,7 @@ export const anthropic: Provider = {
   request: anthropicRequest,
   readFault: anthropicFault,
   readStreamFault: anthropicStreamFault,
+  windowNames: ['5h', '7d', '7d_opus', '7d_sonnet', '7d_oi', 'requests', 'tokens', 'input_tokens', 'output_tokens'],
   readWindows: anthropicWindows,
   readModels(body) {
     const { data } = JSON.parse(body.toString('utf8')) as {

@@ -10,7 +10,10 @@ import type { ResponseHead } from '../provider.ts'
 const PREFIX = 'anthropic-ratelimit-'
 const COUNTED = ['requests', 'tokens', 'input-tokens', 'output-tokens'] as const
 const UNIFIED = `${PREFIX}unified-`
-const UNIFIED_RESET = /^anthropic-ratelimit-unified-(\d{1,3}[hd](?:_[a-z0-9]{1,20}){0,2})-reset$/
+const UNIFIED_RESET = /^anthropic-ratelimit-unified-([1-9]\d{0,2}[hd](?:_[a-z0-9]{1,20}){0,2})-reset$/
+const UNIT_MS: Record<string, number> = { h: 3_600_000, d: 86_400_000 }
+/** Classes of models that are named after their family. Of others, such as `oi`, no document says what is in them. */
+const FAMILIES = ['opus', 'sonnet', 'haiku']
 
 /** Of one answer; vendors have four. */
 const WINDOWS_MAX = 16
@@ -34,7 +37,7 @@ export function anthropicWindows(head: ResponseHead, nowMs: number): VendorWindo
 export function fullWindows(head: ResponseHead, nowMs: number): { untilMs: number; scope: 'account' | 'model' } | null {
   const full = readings(head, nowMs).filter(({ isFull, window }) => isFull && window.resetAtMs > nowMs)
   if (full.length === 0) return representativeWindow(head, nowMs)
-  const wide = full.filter(({ window }) => !isOfModels(window.name))
+  const wide = full.filter(({ window }) => window.models === null)
   const blocking = wide.length > 0 ? wide : full
   return {
     untilMs: Math.max(...blocking.map(({ window }) => window.resetAtMs)),
@@ -52,11 +55,6 @@ function representativeWindow(
   if (untilMs === null || untilMs <= nowMs) return null
   const claim = textIn(head, `${UNIFIED}representative-claim`) ?? ''
   return { untilMs, scope: /^seven_day_[a-z_]+$/.test(claim) ? 'model' : 'account' }
-}
-
-/** `7d_oi`, `7d_opus`: a class of models has a window of its own. */
-function isOfModels(name: string): boolean {
-  return name.includes('_') && !(COUNTED as readonly string[]).includes(name.replaceAll('_', '-'))
 }
 
 function readings(head: ResponseHead, nowMs: number): Reading[] {
@@ -81,7 +79,10 @@ function countedReading(head: ResponseHead, header: string, nowMs: number): Read
   const resetAtMs = rfc3339(textIn(head, `${PREFIX}${header}-reset`), nowMs)
   if (!limit || remaining === null || remaining > limit || resetAtMs === null) return null
   return {
-    window: windowOf(header.replaceAll('-', '_'), (limit - remaining) / limit, resetAtMs, nowMs),
+    window: {
+      ...{ name: header.replaceAll('-', '_'), used: (limit - remaining) / limit, resetAtMs },
+      ...{ lengthMs: null, models: null, source: 'headers', sampledAtMs: nowMs },
+    },
     isFull: remaining === 0,
   }
 }
@@ -96,13 +97,22 @@ function unifiedReading(head: ResponseHead, name: string, nowMs: number): Readin
   // A window can be used up while calls are served all the same, from an allowance beyond it.
   const isServed = status?.startsWith('allowed') || (status === null && overall?.startsWith('allowed'))
   return {
-    window: windowOf(name, status === 'rejected' ? 1 : used, resetAtMs, nowMs),
+    window: {
+      ...{ name, used: status === 'rejected' ? 1 : Math.min(1, used), resetAtMs },
+      ...{ ...periodOf(name), source: 'headers', sampledAtMs: nowMs },
+    },
     isFull: status === 'rejected' || (used >= 1 && !isServed),
   }
 }
 
-function windowOf(name: string, used: number, resetAtMs: number, sampledAtMs: number): VendorWindow {
-  return { name, used: Math.min(1, used), resetAtMs, source: 'headers', sampledAtMs }
+/** `5h` and `7d` are of all models; `7d_opus` and `7d_oi` of a class. */
+function periodOf(name: string): Pick<VendorWindow, 'lengthMs' | 'models'> {
+  const [period = '', ...rest] = name.split('_')
+  const family = rest.join('_')
+  return {
+    lengthMs: Number.parseInt(period, 10) * (UNIT_MS[period.slice(-1)] as number),
+    models: family === '' ? null : FAMILIES.includes(family) ? [`*${family}*`] : [],
+  }
 }
 
 function fraction(text: string | null): number | null {

@@ -32,6 +32,7 @@ export const openai: Provider = {
   request: openaiRequest,
   readFault: openaiFault,
   readStreamFault: openaiStreamFault,
+  windowNames: ['5h', '7d', 'requests', 'tokens'],
   readWindows: openaiWindows,
   readModels: openaiModels,
   requestIdHeader: 'x-request-id',

@@ -19,8 +19,6 @@ const PERCENT_MAX = 200
 
 interface Reading {
   window: VendorWindow
-  /** Of a class of models, or of the one that was asked. */
-  isOfModels: boolean
   isFull: boolean
 }
 
@@ -32,7 +30,7 @@ export function openaiWindows(head: ResponseHead, nowMs: number): VendorWindow[]
 export function fullWindows(head: ResponseHead, nowMs: number): FullWindows | null {
   const full = readings(head, nowMs).filter(({ isFull, window }) => isFull && window.resetAtMs > nowMs)
   if (full.length === 0) return null
-  const wide = full.filter(({ isOfModels }) => !isOfModels)
+  const wide = full.filter(({ window }) => window.models === null)
   const blocking = wide.length > 0 ? wide : full
   return {
     untilMs: Math.max(...blocking.map(({ window }) => window.resetAtMs)),
@@ -62,11 +60,8 @@ function countedReading(head: ResponseHead, name: string, nowMs: number): Readin
   const resetMs = duration(textIn(head, `x-ratelimit-reset-${name}`))
   const resetAtMs = resetMs === null ? null : plausibleReset(nowMs + resetMs, nowMs)
   if (!limit || remaining === null || remaining > limit || resetAtMs === null) return null
-  return {
-    window: windowOf(name, (limit - remaining) / limit, resetAtMs, nowMs),
-    isOfModels: true,
-    isFull: remaining === 0,
-  }
+  const window = { name, used: (limit - remaining) / limit, resetAtMs, lengthMs: null, models: [] }
+  return { window: { ...window, source: 'headers', sampledAtMs: nowMs }, isFull: remaining === 0 }
 }
 
 function codexReading(head: ResponseHead, family: string | null, rank: string, nowMs: number): Reading | null {
@@ -74,24 +69,30 @@ function codexReading(head: ResponseHead, family: string | null, rank: string, n
   const percent = percentage(textIn(head, `${prefix}used-percent`))
   const resetAtMs = unixSeconds(textIn(head, `${prefix}reset-at`), nowMs)
   if (percent === null || resetAtMs === null) return null
-  const period = periodOf(wholeNumber(textIn(head, `${prefix}window-minutes`))) ?? rank
-  const name = family === null ? period : `${period}_${family.replace('-', '_')}`
-  return {
-    window: windowOf(name, Math.min(1, percent / 100), resetAtMs, nowMs),
-    isOfModels: family !== null,
-    isFull: percent >= 100,
+  const minutes = lengthIn(textIn(head, `${prefix}window-minutes`))
+  const period = minutes === null ? rank : periodOf(minutes)
+  const window = {
+    name: family === null ? period : `${period}_${family.replace('-', '_')}`,
+    used: Math.min(1, percent / 100),
+    resetAtMs,
+    lengthMs: minutes === null ? null : minutes * 60_000,
+    models: family === null ? null : [], // no document says which are of a class
   }
+  return { window: { ...window, source: 'headers', sampledAtMs: nowMs }, isFull: percent >= 100 }
+}
+
+/** A longer window than this is none. */
+const MINUTES_MAX = 100_000
+
+function lengthIn(text: string | null): number | null {
+  const minutes = wholeNumber(text)
+  return minutes && minutes <= MINUTES_MAX ? minutes : null
 }
 
 /** `5h`, `7d`, `90m`. */
-function periodOf(minutes: number | null): string | null {
-  if (!minutes || minutes > 100_000) return null
+function periodOf(minutes: number): string {
   if (minutes % 1440 === 0) return `${minutes / 1440}d`
   return minutes % 60 === 0 ? `${minutes / 60}h` : `${minutes}m`
-}
-
-function windowOf(name: string, used: number, resetAtMs: number, sampledAtMs: number): VendorWindow {
-  return { name, used, resetAtMs, source: 'headers', sampledAtMs }
 }
 
 function percentage(text: string | null): number | null {

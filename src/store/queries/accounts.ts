@@ -6,6 +6,7 @@ import type { AccountStore, AddAccount, StoredAccount } from '../store.ts'
 import { attachToGroup } from './attach.ts'
 import { announce, announceBy } from './changes.ts'
 import { type Db, fromJson, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
+import { requireNoRoute } from './routes.ts'
 
 export async function findAccount(db: Db, ref: string): Promise<StoredAccount> {
   return getAccount(db, await resolveRef(db, 'accounts', ref))
@@ -50,6 +51,8 @@ export async function addAccount(trx: Trx, input: AddAccount, atMs: number): Pro
       limits: JSON.stringify(input.limits ?? []),
       models: JSON.stringify(input.models),
       model_map: JSON.stringify(input.modelMap ?? {}),
+      only_client: input.onlyClient ?? null,
+      pause_at: JSON.stringify(input.pauseAt ?? []),
       headers: JSON.stringify(input.headers),
       expires_at_ms: input.expiresAtMs,
       rest: null,
@@ -95,6 +98,8 @@ export async function setAccount(
     limits: changes.limits && JSON.stringify(changes.limits),
     models: changes.models && JSON.stringify(changes.models),
     model_map: changes.modelMap && JSON.stringify(changes.modelMap),
+    only_client: changes.onlyClient,
+    pause_at: changes.pauseAt && JSON.stringify(changes.pauseAt),
     headers: changes.headers && JSON.stringify(changes.headers),
     expires_at_ms: changes.expiresAtMs,
     last4: changes.last4,
@@ -128,6 +133,7 @@ export async function removeAccount(
   atMs: number,
 ): Promise<void> {
   const account = await getAccount(trx, input.id)
+  await requireNoRoute(trx, account)
   await trx.deleteFrom('group_accounts').where('account_id', '=', input.id).execute()
   await trx.deleteFrom('accounts').where('id', '=', input.id).execute()
   await announceBy(trx, atMs, {
@@ -184,6 +190,8 @@ function toAccount(row: Selectable<AccountsTable>, groupIds: string[]): StoredAc
     limits: fromJson(row.limits),
     models: fromJson(row.models),
     modelMap: fromJson(row.model_map),
+    onlyClient: row.only_client as Account['onlyClient'],
+    pauseAt: fromJson(row.pause_at),
     headers: fromJson(row.headers),
     expiresAtMs: row.expires_at_ms,
     rest: rest && !isOver(rest) ? rest : null,

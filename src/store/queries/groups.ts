@@ -7,6 +7,7 @@ import type { AddGroup, GroupStore } from '../store.ts'
 import { attachToGroup } from './attach.ts'
 import { announceBy } from './changes.ts'
 import { type Db, fromJson, given, notFound, requireRow, resolveRef, type Trx } from './db.ts'
+import { requireAttached, requireChain } from './routes.ts'
 
 export async function findGroup(db: Db, ref: string): Promise<Group> {
   return getGroup(db, await resolveRef(db, 'groups', ref))
@@ -35,6 +36,7 @@ export async function listMembers(db: Db, groupId: string): Promise<GroupMember[
 export async function addGroup(trx: Trx, input: AddGroup, atMs: number): Promise<Group> {
   const id = newId('grp')
   await requireFreeName(trx, input.name)
+  await requireChain(trx, { id, name: input.name }, input.fallbackGroupId ?? null)
   await trx
     .insertInto('groups')
     .values({
@@ -44,10 +46,13 @@ export async function addGroup(trx: Trx, input: AddGroup, atMs: number): Promise
       exclusive: input.exclusive ? 1 : 0,
       when_client_leaves: input.whenClientLeaves,
       limits: JSON.stringify(input.limits ?? []),
+      routes: JSON.stringify(input.routes ?? []),
+      fallback_group_id: input.fallbackGroupId ?? null,
       created_at_ms: atMs,
     })
     .execute()
   for (const accountId of input.accountIds) await attachToGroup(trx, id, accountId)
+  await requireAttached(trx, id, input.routes ?? [])
   const { by, ...detail } = input
   await announceBy(trx, atMs, { by, action: 'group.add', change: { kind: 'group', subject: id }, detail })
   return getGroup(trx, id)
@@ -56,12 +61,16 @@ export async function addGroup(trx: Trx, input: AddGroup, atMs: number): Promise
 export async function setGroup(trx: Trx, input: Parameters<GroupStore['set']>[0], atMs: number): Promise<Group> {
   const { id, changes, by } = input
   if (changes.name !== undefined) await requireFreeName(trx, changes.name, id)
+  await requireAttached(trx, id, changes.routes ?? [])
+  await requireChain(trx, { id }, changes.fallbackGroupId ?? null)
   const columns = given({
     name: changes.name,
     multiplier_micro: changes.multiplierMicro,
     exclusive: changes.exclusive === undefined ? undefined : changes.exclusive ? (1 as const) : (0 as const),
     when_client_leaves: changes.whenClientLeaves,
     limits: changes.limits && JSON.stringify(changes.limits),
+    routes: changes.routes && JSON.stringify(changes.routes),
+    fallback_group_id: changes.fallbackGroupId,
   })
   if (Object.keys(columns).length > 0) await trx.updateTable('groups').set(columns).where('id', '=', id).execute()
   await announceBy(trx, atMs, { by, action: 'group.set', change: { kind: 'group', subject: id }, detail: changes })
@@ -144,6 +153,8 @@ export function toGroup(row: Selectable<GroupsTable>): Group {
     exclusive: row.exclusive === 1,
     whenClientLeaves: row.when_client_leaves as Group['whenClientLeaves'],
     limits: fromJson(row.limits),
+    routes: fromJson(row.routes),
+    fallbackGroupId: row.fallback_group_id,
     createdAtMs: row.created_at_ms,
   }
 }

@@ -226,10 +226,10 @@ t.test('rests and windows are shown as they are now, and wake ends the rests', a
     await using store = await openStore(config, 'command', { id: 'prs_test', clock: Date.now, log })
     const { id } = await store.accounts.find('anthropic')
     await store.accounts.rest({ id, rest: null, modelRests: [{ ...ended, model: 'claude-x' }], disabledReason: null })
-    const window = { source: 'headers', sampledAtMs: nowMs } as const
+    const window = { source: 'headers', sampledAtMs: nowMs, models: null } as const
     const windows = [
-      { ...window, name: '5h', used: 0.999, resetAtMs: nowMs + 7_230_000 },
-      { ...window, name: '7d', used: 0.5, resetAtMs: nowMs - 1 },
+      { ...window, name: '5h', lengthMs: 18_000_000, used: 0.999, resetAtMs: nowMs + 7_230_000 },
+      { ...window, name: '7d', lengthMs: 604_800_000, used: 0.5, resetAtMs: nowMs - 1 },
     ]
     await store.accounts.keepWindows({ samples: [{ id, windows }] })
   }
@@ -531,4 +531,67 @@ t.test('import takes the access token of a ChatGPT login, from Codex or from a l
   t.match((await imported(subgate, '{"tokens":{"id_token":"x"}}')).rows, [
     { result: 'refused', detail: 'it has no access token' },
   ])
+})
+
+t.test('an account for one program, and shares of windows at which it pauses', async (t) => {
+  const subgate = await initializedCli()
+  const env = { KEY: secretKey() }
+  const add = (...flags: string[]) =>
+    subgate.with({ env })('account', 'add', 'anthropic', '--name', 'mine', '--from-env', 'KEY', ...flags)
+  t.match(await add('--only-client', 'claude'), { code: 2, stderr: /Possible: claude-code, codex, gemini-cli/ })
+  t.match(await add('--pause-at', '5d=90%'), {
+    ...{ code: 1, stderr: /Anthropic has no window '5d'\n.*Its windows are 5h, 7d, / },
+  })
+  for (const wrong of ['5h', '5h=0%', '5h=101%', '5h=0.9', '=90%', '5h=90% 7d=80%']) {
+    t.match(await add('--pause-at', wrong), { code: 2, stderr: /is not WINDOW=SHARE, such as 5h=90%/ })
+  }
+  const flags = [
+    '--only-client',
+    'claude-code',
+    '--pause-at',
+    '5h=90%',
+    '--pause-at',
+    '7d=62.5%',
+    '--pause-at',
+    '5h=80%',
+  ]
+  t.match(await add(...flags), { code: 0 })
+  const show = async () => (await subgate('account', 'show', 'mine', '--json')).json()
+  const pauseAt = [
+    { window: '7d', used: 0.625 },
+    { window: '5h', used: 0.8 },
+  ]
+  t.match(await show(), { onlyClient: 'claude-code', pauseAt })
+  t.match((await subgate('account', 'list', '--json')).json(), [{ onlyClient: 'claude-code', pauseAt }])
+  t.match(
+    (await subgate('account', 'show', 'mine')).stdout,
+    /only for +calls from claude-code\npauses at +62\.5% of 7d, 80% of 5h\n/,
+  )
+
+  const { config } = loadConfig({ env: { HOME: subgate.home }, cwd: subgate.home, terminal: false, flags: {} })
+  {
+    await using store = await openStore(config, 'command', {
+      id: 'prs_test',
+      clock: Date.now,
+      log: pino({ level: 'silent' }),
+    })
+    const { id } = await store.accounts.find('mine')
+    const window = { source: 'headers', sampledAtMs: Date.now() } as const
+    const windows = [
+      { ...window, name: '5h', lengthMs: 18_000_000, models: null, used: 0.85, resetAtMs: Date.now() + 9_000_000 },
+      { ...window, name: '7d_fable', lengthMs: 604_800_000, models: [], used: 0.5, resetAtMs: Date.now() + 9_000_000 },
+    ]
+    await store.accounts.keepWindows({ samples: [{ id, windows }] })
+  }
+  const shown = (await subgate('account', 'show', 'mine')).stdout
+  t.match(shown, /state +paused 2h ?(30m|29m)? ?.*\(85% of 5h\)/)
+  t.match(shown, /weight +100, at the moment 9 by its windows\n/)
+  t.match((await subgate('account', 'list')).stdout, /paused 2h.*\(85% of 5h\)/)
+  const set = (...flags: string[]) => subgate('account', 'set', 'mine', ...flags)
+  t.match(await set('--pause-at', '7d_fable=90%'), { code: 0 }, 'a window that it was told of is one')
+  t.match(await set('--pause-at', '7d_opal=90%'), { code: 1, stderr: /no window '7d_opal'\n.*7d_fable/ })
+  t.match(await show(), { pauseAt: [{ window: '7d_fable', used: 0.9 }] })
+  t.match(await set('--pause-at', 'none', '--only-client', 'none'), { code: 0 })
+  t.match(await show(), { onlyClient: null, pauseAt: [] })
+  t.notMatch((await subgate('account', 'show', 'mine')).stdout, /only for|pauses at/)
 })

@@ -182,7 +182,10 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
     const others = [{ accountId: ill, why: 'rests (rate_limit) for 5 s' }]
     const call = callOf(scene, {
       ...{ accountId: asked.at(-1) ?? best, attempts },
-      choice: { candidates: [best, second, third], others, waited: false, session: null, ...choice },
+      choice: {
+        ...{ fallbackGroupId: null, candidates: [best, second, third], others, waited: false, session: null },
+        ...choice,
+      },
       ...more,
     })
     await withStore(subgate, (store) => store.usage.record(call, false))
@@ -190,7 +193,7 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
     const table = /Choice\nACCOUNT.*\n((?:.+\n)+)\nAttempts/.exec(stdout)?.[1]?.trimEnd().split('\n') ?? []
     return { stdout, rows: table.map((line) => line.split(/ {2,}/)[1] ?? line), call }
   }
-  const session = { conversation: 'a0b1', source: 'first words', binding: 'kept' } as const
+  const session = { conversation: 'a0b1', source: 'first words', binding: 'kept', from: null } as const
   const NO_NAME = 'The conversation has no name, so it is kept at no account.'
   const ILL = 'rests (rate_limit) for 5 s'
   t.same((await told({}, [second])).rows, ['its slots were busy', 'taken', 'not needed', ILL, NO_NAME])
@@ -209,9 +212,20 @@ t.test('show tells why a call went where it did, and by which price', async (t) 
     (await told({ session: { ...session, binding: 'new' } }, [best])).rows.at(-1),
     `${named} was bound to the account that was taken.`,
   )
+  const from = { accountId: second, why: 'rests (rate_limit) for 5 s' }
   t.match(
-    (await told({ session: { ...session, binding: 'detour' } }, [third])).rows.at(-1),
-    `${named} is bound to another account, which was busy for too long: a detour.`,
+    (await told({ session: { ...session, binding: 'detour', from } }, [third])).rows.at(-1),
+    `${named} made a detour from acc_second: rests (rate_limit) for 5 s.`,
+  )
+  t.match(
+    (
+      await told({ session: { ...session, binding: 'moved', from: { ...from, accountId: 'acc_gone' } } }, [best])
+    ).rows.at(-1),
+    `${named} moved from acc_gone: rests (rate_limit) for 5 s.`,
+  )
+  t.match(
+    (await told({ fallbackGroupId: 'grp_gone' }, [best])).stdout,
+    /Choice\nNo account of its group could, so it fell back to grp_gone\.\nACCOUNT/,
   )
   const { stdout, call } = await told({}, [best], { choice: null, costNanoUsd: 18_000 })
   t.notMatch(stdout, 'Choice', 'nothing is told where there was nothing to choose')

@@ -102,13 +102,8 @@ t.test('the first signal of a session counts, and a broken one gives way to the 
   const hashed = /^[\w-]{43}$/
   const cases: [string, Record<string, unknown>, Headers, string | RegExp, SessionSource][] = [
     ['the header of Claude Code', withUser(json), all, 'from-header', 'x-claude-code-session-id'],
-    [
-      'the header of others',
-      withUser(json),
-      { ...all, 'x-claude-code-session-id': '' },
-      'from-affinity',
-      'x-session-affinity',
-    ],
+    ['a header of others comes after it', withUser(json), { 'x-session-affinity': 'x' }, session, 'metadata.user_id'],
+    ['the header of others', BODY, { ...all, 'x-claude-code-session-id': '' }, 'from-affinity', 'x-session-affinity'],
     ['a header too long', withUser(json), { 'x-claude-code-session-id': 'x'.repeat(513) }, session, 'metadata.user_id'],
     ['a header with control characters', withUser(json), { 'x-session-affinity': 'a\tb' }, session, 'metadata.user_id'],
     ['user_id in JSON', withUser(json), {}, session, 'metadata.user_id'],

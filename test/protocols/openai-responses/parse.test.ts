@@ -36,31 +36,11 @@ t.test('what cannot be routed is refused with the field’s name', async (t) => 
   }
 })
 
-t.test('the conversation by the first signal that says something', async (t) => {
-  const body = { model: 'm', prompt_cache_key: 'key', conversation: { id: 'conv_1' }, input: 'hi' }
-  const all = {
-    'session-id': 'session',
-    'thread-id': 'thread',
-    session_id: 'old-session',
-    conversation_id: 'old-conversation',
-    'x-session-affinity': 'affinity',
-  }
-  const order = [
-    ['session-id', 'session'],
-    ['thread-id', 'thread'],
-    ['session_id', 'old-session'],
-    ['conversation_id', 'old-conversation'],
-    ['x-session-affinity', 'affinity'],
-    ['prompt_cache_key', 'key'],
-  ] as const
-  const headers: Record<string, string> = { ...all }
-  for (const [source, name] of order) {
-    t.same(facts(body, headers).conversation(), { source, name })
-    delete headers[source]
-  }
-  t.same(facts({ ...body, prompt_cache_key: 7 }).conversation(), { source: 'conversation', name: 'conv_1' })
-  t.same(facts({ model: 'm', conversation: 'conv_2' }).conversation(), { source: 'conversation', name: 'conv_2' })
-  t.match(facts({ ...body, prompt_cache_key: 'a\nb', conversation: 7 }).conversation(), { source: 'first words' })
+t.test('the conversation by what Codex and SDKs say of it', async (t) => {
+  const body = { model: 'm', prompt_cache_key: 'key', input: 'hi' }
+  t.same(facts(body, { 'session-id': 'session' }).conversation(), { source: 'session-id', name: 'session' })
+  t.same(facts(body).conversation(), { source: 'prompt_cache_key', name: 'key' })
+  t.match(facts({ ...body, prompt_cache_key: 7 }).conversation(), { source: 'first words' })
 })
 
 t.test('else by what it began with: the same on every turn', async (t) => {

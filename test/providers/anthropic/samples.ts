@@ -194,36 +194,45 @@ const PLAN_HEADERS = unified({
   'overage-disabled-reason': 'org_level_disabled',
 })
 
+const REFILLING = { lengthMs: null, models: null }
+const FIVE_HOURS = { name: '5h', lengthMs: 5 * HOUR, models: null }
+const SEVEN_DAYS = { name: '7d', lengthMs: 7 * DAY, models: null }
+
 const windows: WindowSample[] = [
   { name: 'no windows', headers: { 'content-type': 'application/json', 'request-id': 'req_1' }, expected: [] },
   {
     name: 'an API key',
     headers: KEY_HEADERS,
     expected: [
-      { name: 'requests', used: 1 / 4000, resetAtMs: NOW_MS },
-      { name: 'tokens', used: 0.1, resetAtMs: NOW_MS + 6000 },
-      { name: 'input_tokens', used: 0.25, resetAtMs: NOW_MS + 15_000 },
-      { name: 'output_tokens', used: 1, resetAtMs: NOW_MS + 30_000 },
+      { ...REFILLING, name: 'requests', used: 1 / 4000, resetAtMs: NOW_MS },
+      { ...REFILLING, name: 'tokens', used: 0.1, resetAtMs: NOW_MS + 6000 },
+      { ...REFILLING, name: 'input_tokens', used: 0.25, resetAtMs: NOW_MS + 15_000 },
+      { ...REFILLING, name: 'output_tokens', used: 1, resetAtMs: NOW_MS + 30_000 },
     ],
   },
   {
     name: 'a subscription; what is allowed beyond its windows is none',
     headers: PLAN_HEADERS,
     expected: [
-      { name: '5h', used: 0.82, resetAtMs: NOW_MS + 2 * HOUR },
-      { name: '7d', used: 0.12, resetAtMs: NOW_MS + 3 * DAY },
-      { name: '7d_oi', used: 0.5, resetAtMs: NOW_MS + 5 * DAY },
+      { ...FIVE_HOURS, used: 0.82, resetAtMs: NOW_MS + 2 * HOUR },
+      { ...SEVEN_DAYS, used: 0.12, resetAtMs: NOW_MS + 3 * DAY },
+      { ...SEVEN_DAYS, name: '7d_oi', models: [], used: 0.5, resetAtMs: NOW_MS + 5 * DAY },
     ],
+  },
+  {
+    name: 'a window of a family of models',
+    headers: unified({ '7d_opus-reset': SECONDS(NOW_MS + DAY), '7d_opus-utilization': '0.25' }),
+    expected: [{ ...SEVEN_DAYS, name: '7d_opus', models: ['*opus*'], used: 0.25, resetAtMs: NOW_MS + DAY }],
   },
   {
     name: 'a window that refuses is used up, whatever share it tells',
     headers: unified({ '5h-status': 'rejected', '5h-reset': SECONDS(NOW_MS + HOUR), '5h-utilization': '0.98' }),
-    expected: [{ name: '5h', used: 1, resetAtMs: NOW_MS + HOUR }],
+    expected: [{ ...FIVE_HOURS, used: 1, resetAtMs: NOW_MS + HOUR }],
   },
   {
     name: 'overshot',
     headers: unified({ '5h-reset': SECONDS(NOW_MS + HOUR), '5h-utilization': '1.03' }),
-    expected: [{ name: '5h', used: 1, resetAtMs: NOW_MS + HOUR }],
+    expected: [{ ...FIVE_HOURS, used: 1, resetAtMs: NOW_MS + HOUR }],
   },
   {
     name: 'garbage',

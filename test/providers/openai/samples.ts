@@ -236,8 +236,15 @@ const streamFaults: ProviderSamples['streamFaults'] = [
   { name: 'no JSON', data: 'upstream connect error', expected: { ...OVERLOAD, reason: 'error_event' } },
 ]
 
-const window = (name: string, used: number, afterMs: number) => ({ name, used, resetAtMs: NOW_MS + afterMs })
 const HOUR_MS = HOUR * 1000
+const MINUTES: Record<string, number> = { '5h': 300, '7d': 10_080, '5h_bengalfox': 300, '90m': 90 }
+const window = (name: string, used: number, afterMs: number) => ({
+  name,
+  used,
+  resetAtMs: NOW_MS + afterMs,
+  lengthMs: MINUTES[name] === undefined ? null : MINUTES[name] * 60_000,
+  models: ['requests', 'tokens', '5h_bengalfox'].includes(name) ? [] : null,
+})
 
 const windows: WindowSample[] = [
   { name: 'nothing', headers: { 'content-type': 'application/json' }, expected: [] },

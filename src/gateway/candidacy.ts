@@ -1,0 +1,91 @@
+import { type ModelRest, pausingWindow, type Rest, usedPercent, type VendorWindow } from '../domain/account.ts'
+import type { ClientName } from '../domain/call.ts'
+import { redact } from '../lib/log.ts'
+import { isFrom } from '../protocols/clients.ts'
+import type { Call } from './call.ts'
+import { isInService, type ServingAccount } from './directory.ts'
+import type { Gateway } from './gateway.ts'
+import { restInTheWay } from './rests.ts'
+import { mayBeSent } from './upstream-model.ts'
+import { countsFor } from './windows.ts'
+
+/** What keeps an account from taking a call. */
+export type Obstacle =
+  | { is: 'not_pinned' | 'protocol' | 'model' | 'status' | 'expired' | 'host' }
+  | { is: 'unpriced'; upstreamModel: string }
+  | { is: 'client'; only: ClientName }
+  | { is: 'rest'; rest: Rest | ModelRest }
+  | { is: 'paused_at'; window: VendorWindow }
+
+const NOT_PINNED: Obstacle = { is: 'not_pinned' }
+const PROTOCOL: Obstacle = { is: 'protocol' }
+const MODEL: Obstacle = { is: 'model' }
+const STATUS: Obstacle = { is: 'status' }
+const EXPIRED: Obstacle = { is: 'expired' }
+const HOST: Obstacle = { is: 'host' }
+
+/**
+ * Why an account is no candidate for the call now; null if it is one. `pinned` are those that its pool's route leads to. The first
+ * obstacle that an operator would look for: what it is not for at all, then what its operator has to change, then what time heals.
+ */
+export function obstacleFor(
+  gateway: Gateway,
+  call: Call,
+  serving: ServingAccount,
+  pinned: readonly string[] | null,
+  nowMs: number,
+): Obstacle | null {
+  const { account, provider, upstreamModelOf, host } = serving
+  const model = upstreamModelOf(call.facts.requestedModel)
+  if (pinned && !pinned.includes(account.id)) return NOT_PINNED
+  if (!provider.speaks(account).includes(call.protocol.name)) return PROTOCOL
+  if (model === null) return MODEL
+  if (!mayBeSent(gateway, serving, model)) return { is: 'unpriced', upstreamModel: model }
+  const { onlyClient } = account
+  if (onlyClient && !isFrom(onlyClient, call.headers)) return { is: 'client', only: onlyClient }
+  if (!isInService(account, nowMs)) return account.status === 'active' ? EXPIRED : STATUS
+  const rest = restInTheWay(serving, model, nowMs)
+  if (rest) return { is: 'rest', rest }
+  const window = pauseFor(gateway, serving, model, nowMs)
+  if (window) return { is: 'paused_at', window }
+  return gateway.breakers.mayAsk(host, nowMs) ? null : HOST
+}
+
+function pauseFor(gateway: Gateway, serving: ServingAccount, model: string, nowMs: number): VendorWindow | null {
+  const { account } = serving
+  if (account.pauseAt.length === 0) return null
+  const windows = gateway.windows.lately(serving)
+  // Who names a window of models that nobody knows means all models.
+  const counting = windows.filter((window) => window.models?.length === 0 || countsFor(window, model))
+  return pausingWindow(account, counting, nowMs)
+}
+
+/** The obstacle in words. */
+export function obstacleText(obstacle: Obstacle, { account }: ServingAccount, call: Call, nowMs: number): string {
+  const { status, statusReason } = account
+  const inSeconds = (untilMs: number) => `for ${Math.ceil((untilMs - nowMs) / 1000)} s`
+  switch (obstacle.is) {
+    case 'not_pinned':
+      return 'the model is routed to others'
+    case 'protocol':
+      return `does not speak ${call.protocol.name}`
+    case 'model':
+      return 'does not serve the model'
+    case 'unpriced':
+      return `'${obstacle.upstreamModel}' has no price`
+    case 'client':
+      return `serves only calls that come from ${obstacle.only}`
+    case 'status':
+      return statusReason ? `${status}: ${redact(statusReason)}` : status
+    case 'expired':
+      return 'expired'
+    case 'rest':
+      return `rests (${obstacle.rest.reason}) ${inSeconds(obstacle.rest.untilMs)}`
+    case 'paused_at': {
+      const { window } = obstacle
+      return `paused at ${usedPercent(window)} of its ${window.name} window ${inSeconds(window.resetAtMs)}`
+    }
+    case 'host':
+      return 'its host cannot be reached'
+  }
+}
