@@ -84,8 +84,7 @@ class InputReader implements DecodedInput {
         this.say('assistant', [ownCall(item.requiredText('call_id'), LOCAL_SHELL, withoutType(item.json('action')))])
         break
       case 'tool_search_call':
-        this.say('assistant', [ownCall(item.requiredText('call_id'), TOOL_SEARCH, item.raw('arguments'))])
-        item.raw('execution')
+        this.#readSearch(item)
         break
       case 'function_call_output':
       case 'custom_tool_call_output':
@@ -96,6 +95,9 @@ class InputReader implements DecodedInput {
         break
       case 'tool_search_output':
         this.#readFoundTools(item)
+        break
+      case 'agent_message':
+        this.#readAgentMessage(item)
         break
       case 'image_generation_call':
         this.say('assistant', generatedImages(item))
@@ -144,13 +146,32 @@ class InputReader implements DecodedInput {
     this.say('user', [{ kind: 'tool_result', callId, content, isError: false }])
   }
 
-  /** Tools that a client found for the model are tools from there on; the model is told which. */
+  /** Without an id it was the vendor itself that searched. */
+  #readSearch(item: Fields): void {
+    const callId = item.text('call_id')
+    item.raw('execution')
+    const input = item.raw('arguments')
+    if (callId !== null) this.say('assistant', [ownCall(callId, TOOL_SEARCH, input)])
+    else this.#dropped.add(`${item.path}.${TOOL_SEARCH}_call`)
+  }
+
+  /** Tools that were found are tools from there on; where a client found them the model is told which. */
   #readFoundTools(item: Fields): void {
     const found = item.objects('tools')
     this.tools.push(...found)
     item.raw('execution')
+    const callId = item.text('call_id')
+    if (callId === null) return
     const names = found.map((tool) => tool.text('name') ?? tool.text('type')).join(', ')
-    this.#result(item.requiredText('call_id'), [{ kind: 'text', text: `Available from now on: ${names || 'nothing'}` }])
+    this.#result(callId, [{ kind: 'text', text: `Available from now on: ${names || 'nothing'}` }])
+  }
+
+  /** What one of Codex's agents tells another: to others it is a user who says so. */
+  #readAgentMessage(item: Fields): void {
+    const [author, recipient] = [item.text('author'), item.text('recipient')]
+    const content = contentIn(item, 'content', this.#dropped)
+    const head = `Message from ${author ?? 'an agent'} to ${recipient ?? 'you'}:`
+    if (content.length > 0) this.say('user', [{ kind: 'text', text: head }, ...content])
   }
 }
 

@@ -224,6 +224,27 @@ t.test('tools that clients run under a type of OpenAI’s own are functions to o
   t.same([...(plain as { ownItems: Set<string> }).ownItems], [], 'a function of the same name is a function')
 })
 
+t.test('what OpenAI itself searched for is there, and what one agent tells another is said', async (t) => {
+  const { request, dropped } = decode({
+    input: [
+      { role: 'user', content: 'x' },
+      { type: 'tool_search_call', id: 'ts_1', call_id: null, execution: 'server', arguments: {}, status: 'completed' },
+      {
+        type: 'tool_search_output',
+        id: 'ts_2',
+        call_id: null,
+        execution: 'server',
+        tools: [wait],
+        status: 'completed',
+      },
+      { type: 'agent_message', author: '/root', recipient: '/root/a', content: [part('go')] },
+    ],
+  })
+  t.match(request.tools, [{ name: 'wait' }])
+  t.same(request.turns, [{ role: 'user', content: [said('x'), said('Message from /root to /root/a:'), said('go')] }])
+  t.same(dropped, ['input.tool_search_call'])
+})
+
 t.test('words, images and files', async (t) => {
   t.same(turns('hi'), [{ role: 'user', content: [said('hi')] }])
   t.same(turns(''), [])
