@@ -13,7 +13,6 @@ const ID_PREFIXES = {
   function: 'fc_',
   custom: 'ctc_',
   media: 'ig_',
-  own: 'ls_',
 } as const
 
 /** An identifier with the prefix that clients know the item's type by. */
