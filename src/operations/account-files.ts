@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { PROVIDERS, type ProviderName } from '../domain/account.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { checkedModelMap, type ModelMap } from '../domain/model-map.ts'
-import { claimsOf } from '../lib/jwt.ts'
 import { providers } from '../providers/index.ts'
+import { oauthOf } from './access-token.ts'
 import type { NewAccount } from './add-account.ts'
 
 /** One account as a file or an environment describes it. */
@@ -108,12 +108,7 @@ function signingWith(entry: z.infer<typeof ownEntry>): Pick<NewAccount, 'apiKey'
 }
 
 function tokenOf(accessToken: string, accountId: string | null): Required<Pick<NewAccount, 'apiKey' | 'oauth'>> {
-  const claims = claimsOf(accessToken)
-  const exp = claims?.exp
-  const named = claims?.['https://api.openai.com/auth'] as { chatgpt_account_id?: unknown } | null | undefined
-  const claimed = typeof named?.chatgpt_account_id === 'string' ? named.chatgpt_account_id : null
-  const expiresAtMs = Number.isSafeInteger(exp) ? (exp as number) * 1000 : null
-  return { apiKey: accessToken, oauth: { accountId: accountId ?? claimed, expiresAtMs } }
+  return { apiKey: accessToken, oauth: oauthOf(accessToken, accountId) }
 }
 
 // ---- Codex: what it keeps of a ChatGPT login ----

@@ -8,6 +8,7 @@ import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
 import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
 import { checkBaseUrl } from '../upstream/urls.ts'
+import { oauthOf } from './access-token.ts'
 import type { Workspace } from './workspace.ts'
 
 export interface NewAccount {
@@ -78,13 +79,30 @@ export async function updateAccount(work: Workspace, id: string, update: Account
     checkedPauses(provider, windows, update.pauseAt)
   }
   const changes: AccountChanges = {
+    ...(apiKey !== undefined && (await renewed(work, id, apiKey))),
     ...rest,
     ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
     ...(modelMap !== undefined && { modelMap: checkedModelMap(modelMap) }),
     ...(headers !== undefined && { headers: checkedHeaders(headers) }),
-    ...(apiKey !== undefined && sealed(work, id, { apiKey })),
   }
   return work.store.accounts.set({ id, changes, by: work.by })
+}
+
+/** A new key, or for an account that signs with an access token a new one of these, with which it ends. */
+async function renewed(work: Workspace, id: string, apiKey: string): Promise<AccountChanges> {
+  const before = openedOrNull(work, await work.store.accounts.find(id))
+  if (before?.kind !== 'oauth') return sealed(work, id, { apiKey })
+  const oauth = oauthOf(apiKey, before.accountId)
+  return { ...sealed(work, id, { apiKey, oauth }), expiresAtMs: oauth.expiresAtMs }
+}
+
+/** Null for what this master key does not open: it is replaced all the same. */
+function openedOrNull(work: Workspace, account: StoredAccount): Credentials | null {
+  try {
+    return work.secrets.openCredentials(account)
+  } catch {
+    return null
+  }
 }
 
 /** Where an account calls that says nothing else. Throws `invalid_request` for an access token that its provider does not take. */

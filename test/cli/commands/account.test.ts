@@ -506,6 +506,11 @@ t.test('import takes the access token of a ChatGPT login, from Codex or from a l
     expiresAtMs: exp * 1000,
     concurrency: 3,
   })
+  const later = Date.UTC(2037, 0, 1) / 1000
+  const renew = subgate.with({ env: { TOKEN: accessToken({ exp: later }) } })
+  t.match(await renew('account', 'set', 'chatgpt', '--from-env', 'TOKEN'), { code: 0 })
+  t.match((await subgate('account', 'show', 'chatgpt', '--json')).json(), { expiresAtMs: later * 1000, concurrency: 3 })
+  login.tokens.access_token = accessToken({ exp: later })
   const again = await imported(subgate, JSON.stringify(login))
   t.match(again.rows, [{ result: 'exists' }])
 
