@@ -298,7 +298,7 @@ export const schema = z.strictObject({
             hostName,
             'host names',
             'Hosts that accounts may call; *.example.com covers subdomains.',
-            ['api.anthropic.com'],
+            ['api.anthropic.com', 'api.openai.com', 'chatgpt.com'],
             reloads,
           ),
           allow_insecure_http: yesNo('Accounts may use http: URLs.', false, {

@@ -2,7 +2,9 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { errorBody, event, type FakeMessage, type FakeUsage, messageBody, messageEvents } from './messages.ts'
+import { type Format, formatOf, type JsonBody } from './formats.ts'
+import type { FakeMessage, FakeUsage } from './messages.ts'
+import { otherAnswer } from './other-answers.ts'
 
 /** How one call is answered. What is left out is done as the real service would. */
 export interface Script {
@@ -107,11 +109,11 @@ export class FakeUpstream implements AsyncDisposable {
     }
     this.seen.push(call)
     if (this.seen.length > SEEN_MAX) this.seen.shift()
-    const isMessage = call.method === 'POST' && /\/v1\/messages(\?|$)/.test(call.path)
-    if (isMessage) this.mostRunning = Math.max(this.mostRunning, ++this.running)
+    const format = formatOf(call.method, call.path)
+    if (format) this.mostRunning = Math.max(this.mostRunning, ++this.running)
     res.on('close', () => {
       call.over = res.writableFinished ? 'finished' : 'cancelled'
-      if (isMessage) this.running--
+      if (format) this.running--
     })
     try {
       const chunks: Buffer[] = []
@@ -120,46 +122,45 @@ export class FakeUpstream implements AsyncDisposable {
     } catch {
       return // the client went away while it was still asking
     }
-    const script = isMessage ? (this.#scripts.shift() ?? this.#default(call)) : this.#elsewhere(call)
+    const script = format ? (this.#scripts.shift() ?? this.#default(call)) : this.#elsewhere(call)
     if (script.resetBeforeHead) {
       res.socket?.resetAndDestroy()
       return
     }
     if (script.headDelayMs) await pause(res, script.headDelayMs)
-    if (!res.destroyed) await this.#answer(call, script, res, isMessage)
+    if (!res.destroyed) await this.#answer(call, script, res, format)
   }
 
-  async #answer(call: SeenCall, script: Script, res: ServerResponse, isMessage: boolean): Promise<void> {
+  async #answer(call: SeenCall, script: Script, res: ServerResponse, format: Format | null): Promise<void> {
     const number = ++this.#count
     const headers = { 'content-type': 'application/json', 'request-id': `req_fake_${number}`, ...script.headers }
+    const whole = (body: string, status = 200) =>
+      sendBody(call, res, script, { status, headers, body: Buffer.from(body) })
     if (script.body !== undefined || script.status !== undefined) {
       const { status = 200 } = script
-      const body = script.body ?? errorBody(ERROR_TYPES[status] ?? 'api_error', `scripted ${status}`)
-      return sendBody(call, res, script, { status, headers, body: Buffer.from(body) })
+      const error = () => (format ?? formatOf('POST', '/v1/messages'))?.error(status, `scripted ${status}`) ?? ''
+      return whole(script.body ?? error(), status)
     }
-    if (!isMessage) {
-      return sendBody(call, res, script, { status: 200, headers, body: Buffer.from(JSON.stringify(otherAnswer(call))) })
-    }
-    const asked = parsed(call.body)
-    const text = script.text ?? echo(asked)
+    if (!format) return whole(JSON.stringify(otherAnswer(call.path, call.headers, call.body.length)))
+    const body = parsed(call.body)
+    const { model, stream, said } = format.read(call.path, body)
+    const text = script.text ?? `You said: ${said.slice(0, 2000)}`.split(/(?<= )/)
     const message: FakeMessage = {
-      model: script.model ?? (typeof asked.model === 'string' ? asked.model : 'claude-fake'),
+      model: script.model ?? model,
       text,
       toolUse: script.toolUse,
       usage: script.usage ?? { input: Math.ceil(call.body.length / 4), output: text.length },
       stopReason: script.stopReason,
     }
     const id = `msg_fake_${number}`
-    if (asked.stream === true) {
-      return sendEvents(
-        call,
-        res,
-        script,
-        { ...headers, ...STREAM_HEADERS, ...script.headers },
-        messageEvents(message, id),
-      )
-    }
-    await sendBody(call, res, script, { status: 200, headers, body: Buffer.from(messageBody(message, id)) })
+    if (!stream) return whole(format.body(message, id))
+    const streamHeaders = format.isSse(call.path) ? STREAM_HEADERS : {}
+    const events = format.events(message, id, call.path, body)
+    await sendEvents(call, res, script, {
+      headers: { ...headers, ...streamHeaders, ...script.headers },
+      events,
+      format,
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -168,29 +169,13 @@ export class FakeUpstream implements AsyncDisposable {
   }
 }
 
-const ERROR_TYPES: Record<number, string> = {
-  400: 'invalid_request_error',
-  401: 'authentication_error',
-  402: 'billing_error',
-  403: 'permission_error',
-  404: 'not_found_error',
-  408: 'timeout_error',
-  413: 'request_too_large',
-  422: 'invalid_request_error',
-  429: 'rate_limit_error',
-  500: 'api_error',
-  504: 'timeout_error',
-  529: 'overloaded_error',
-}
-
 const STREAM_HEADERS = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }
 
 async function sendEvents(
   call: SeenCall,
   res: ServerResponse,
   script: Script,
-  headers: Record<string, string>,
-  events: string[],
+  { headers, events, format }: { headers: Record<string, string>; events: string[]; format: Format },
 ): Promise<void> {
   const { breaks } = script
   if (script.gzip) {
@@ -210,10 +195,10 @@ async function sendEvents(
     return
   }
   if (script.eventDelayMs) await pause(res, script.eventDelayMs)
-  if (!res.destroyed) breakStream(res, events[breaks.after] ?? '', script)
+  if (!res.destroyed) breakStream(res, events[breaks.after] ?? '', script, format)
 }
 
-function breakStream(res: ServerResponse, nextEvent: string, { breaks, error }: Script): void {
+function breakStream(res: ServerResponse, nextEvent: string, { breaks, error }: Script, format: Format): void {
   switch (breaks?.how) {
     case 'reset':
       res.socket?.resetAndDestroy()
@@ -225,7 +210,7 @@ function breakStream(res: ServerResponse, nextEvent: string, { breaks, error }: 
       res.write(nextEvent.slice(0, Math.ceil(nextEvent.length / 2)), () => res.socket?.destroySoon())
       return
     case 'error_event':
-      res.end(event('error', { error: error ?? { type: 'overloaded_error', message: 'Overloaded' } }))
+      res.end(format.errorEvent(error ?? { type: 'overloaded_error', message: 'Overloaded' }))
       return
     case 'silence': // nothing more, and no end
   }
@@ -293,32 +278,10 @@ function pause(res: ServerResponse, ms: number | 'forever'): Promise<void> {
   })
 }
 
-function otherAnswer(call: SeenCall): unknown {
-  if (call.path.includes('/count_tokens')) return { input_tokens: Math.ceil(call.body.length / 4) }
-  const models = ['claude-opus-5-5', 'claude-sonnet-5-5', 'claude-haiku-5-5']
-  return {
-    data: models.map((id) => ({ type: 'model', id, display_name: id, created_at: '2026-10-07T00:00:00Z' })),
-    has_more: false,
-  }
-}
-
-function parsed(body: string): { model?: unknown; stream?: unknown; messages?: unknown } {
+function parsed(body: string): JsonBody {
   try {
-    return JSON.parse(body) as object
+    return JSON.parse(body)
   } catch {
     return {}
   }
-}
-
-/** `You said: …` in words, from the last text of the request. */
-function echo(asked: { messages?: unknown }): string[] {
-  const messages = Array.isArray(asked.messages) ? asked.messages : []
-  const last = messages.findLast((message) => message?.role === 'user')?.content
-  const text =
-    typeof last === 'string'
-      ? last
-      : Array.isArray(last)
-        ? (last.findLast((block) => block?.type === 'text')?.text ?? '')
-        : ''
-  return `You said: ${String(text).slice(0, 2000)}`.split(/(?<= )/)
 }

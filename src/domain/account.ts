@@ -4,7 +4,7 @@ import type { RestKind } from './fault.ts'
 import type { Limit } from './limit.ts'
 import type { ModelMap } from './model-map.ts'
 
-export const PROVIDERS = ['anthropic'] as const
+export const PROVIDERS = ['anthropic', 'openai'] as const
 export type ProviderName = (typeof PROVIDERS)[number]
 
 /** paused: by the operator · disabled: by the gateway, with a reason, until the operator looks at it. */
@@ -132,7 +132,24 @@ export interface Account {
 }
 
 /** What an account signs its calls with. Sealed in the store, never shown. */
-export interface Credentials {
+export type Credentials = ApiKeyCredentials | OauthCredentials
+
+export interface ApiKeyCredentials {
   kind: 'api_key'
   apiKey: string
+}
+
+/** An access token that was brought along; nobody renews it. */
+export interface OauthCredentials {
+  kind: 'oauth'
+  accessToken: string
+  /** As the vendor calls the account or workspace that it is for; null = it does not say. */
+  accountId: string | null
+  /** Null: not known. */
+  expiresAtMs: number | null
+}
+
+/** What of the credentials goes into a header. */
+export function secretOf(credentials: Credentials): string {
+  return credentials.kind === 'api_key' ? credentials.apiKey : credentials.accessToken
 }

@@ -30,10 +30,15 @@ export class ScannedObject {
     return this.#places.get(name)
   }
 
+  /** The bytes of a value, not copied; undefined if the object does not have it. */
+  bytes(name: string): Buffer | undefined {
+    const place = this.#places.get(name)
+    return place && this.#body.subarray(place[0], place[1])
+  }
+
   /** The raw JSON of a value; undefined if the object does not have it. */
   raw(name: string): string | undefined {
-    const place = this.#places.get(name)
-    return place && this.#body.toString('utf8', place[0], place[1])
+    return this.bytes(name)?.toString('utf8')
   }
 
   /** The value, parsed; undefined if the object does not have it, or it is not JSON after all. */

@@ -3,6 +3,8 @@ import { z } from 'zod'
 import { PROVIDERS, type ProviderName } from '../domain/account.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { checkedModelMap, type ModelMap } from '../domain/model-map.ts'
+import { providers } from '../providers/index.ts'
+import { oauthOf } from './access-token.ts'
 import type { NewAccount } from './add-account.ts'
 
 /** One account as a file or an environment describes it. */
@@ -21,6 +23,7 @@ export interface FoundAccount {
 
 const FORMATS = [
   'a list of accounts (provider, name, api_key, …)',
+  "Codex's auth.json",
   'an export of Sub2API',
   'an export of claude-relay-service',
 ]
@@ -29,6 +32,7 @@ const FORMATS = [
 export function accountsInFile(text: string): FoundAccount[] {
   const document = unwrapped(parsed(text))
   if (isRecord(document)) {
+    if (isRecord(document.tokens)) return fromCodexLogin(document.tokens)
     if (CRS_LISTS.some(([list]) => Array.isArray(document[list]))) return fromClaudeRelayService(document)
     if (Array.isArray(document.accounts) && isSub2api(document, document.accounts)) {
       return document.accounts.map((entry, index) => fromSub2api(entry, index))
@@ -60,7 +64,9 @@ function unwrapped(document: unknown): unknown {
 const ownEntry = z.strictObject({
   provider: z.enum(PROVIDERS),
   name: z.string().min(1),
-  api_key: z.string().min(1),
+  api_key: z.string().min(1).optional(),
+  access_token: z.string().min(1).optional(),
+  account_id: z.string().min(1).optional(),
   base_url: z.string().optional(),
   priority: z.number().int().min(0).optional(),
   weight: z.number().int().min(0).optional(),
@@ -85,8 +91,37 @@ function fromOwnList(entry: unknown, index: number): FoundAccount {
   const expiresAtMs = data.expires === undefined ? null : new Date(data.expires).getTime()
   if (Number.isNaN(expiresAtMs)) return { ...head, account: { refusal: 'expires: not a date such as 2027-01-31' } }
   const { provider, priority, weight, concurrency, models, model_map: modelMap, headers } = data
-  const account = { provider, apiKey: data.api_key.trim(), baseUrl: data.base_url ?? null, expiresAtMs }
+  const signing = signingWith(data)
+  if ('refusal' in signing) return { ...head, account: signing }
+  const account = { provider, ...signing, baseUrl: data.base_url ?? null, expiresAtMs }
   return { ...head, account: { ...account, priority, weight, concurrency, models, modelMap, headers } }
+}
+
+/** By what an entry's account signs its calls. */
+function signingWith(entry: z.infer<typeof ownEntry>): Pick<NewAccount, 'apiKey' | 'oauth'> | { refusal: string } {
+  const { provider, api_key: apiKey, access_token: accessToken, account_id: accountId } = entry
+  if (apiKey !== undefined && accessToken === undefined) return { apiKey: apiKey.trim() }
+  if (accessToken === undefined || apiKey !== undefined) return { refusal: 'it needs either api_key or access_token' }
+  const { title, oauthBaseUrl } = providers[provider]
+  if (oauthBaseUrl === null) return { refusal: `${title} accounts with an access token cannot be used yet` }
+  return tokenOf(accessToken.trim(), accountId ?? null)
+}
+
+function tokenOf(accessToken: string, accountId: string | null): Required<Pick<NewAccount, 'apiKey' | 'oauth'>> {
+  return { apiKey: accessToken, oauth: oauthOf(accessToken, accountId) }
+}
+
+// ---- Codex: what it keeps of a ChatGPT login ----
+
+function fromCodexLogin(tokens: Record<string, unknown>): FoundAccount[] {
+  const { access_token: accessToken, account_id: accountId } = tokens
+  const head = { from: 'tokens', name: 'chatgpt', provider: 'openai', paused: false }
+  if (typeof accessToken !== 'string' || accessToken.trim() === '') {
+    return [{ ...head, leftOut: [], account: { refusal: 'it has no access token' } }]
+  }
+  const signing = tokenOf(accessToken.trim(), typeof accountId === 'string' ? accountId : null)
+  const leftOut = ['its refresh token: what it stands for is renewed by Codex alone']
+  return [{ ...head, leftOut, account: { provider: 'openai', ...signing, baseUrl: null } }]
 }
 
 // ---- Sub2API: its account export (`sub2api-data`, version 1) ----
@@ -180,7 +215,7 @@ function keyAccount(
   return {
     provider,
     apiKey: apiKey.trim(),
-    baseUrl: typeof baseUrl === 'string' && baseUrl.trim() !== '' ? withoutVersion(baseUrl.trim()) : null,
+    baseUrl: typeof baseUrl === 'string' && baseUrl.trim() !== '' ? withOwnVersion(baseUrl.trim(), provider) : null,
     ...(Number.isInteger(priority) && priority >= 0 && { priority }),
     concurrency: Number.isInteger(concurrency) && concurrency > 0 ? concurrency : null,
     expiresAtMs: fields.expires_at && Number.isFinite(expires) ? expires * 1000 : null,
@@ -189,9 +224,10 @@ function keyAccount(
   }
 }
 
-/** Both write base URLs with or without `/v1` and the path of Messages; ours are without. */
-function withoutVersion(url: string): string {
-  return url.replace(/\/+$/, '').replace(/\/v1(\/messages)?$/, '')
+/** Both write base URLs with or without `/v1` and the path of an endpoint; ours are as the provider's own is. */
+function withOwnVersion(url: string, provider: ProviderName): string {
+  const bare = url.replace(/\/+$/, '').replace(/\/v1(\/messages|\/responses|\/chat\/completions)?$/, '')
+  return bare + new URL(providers[provider].defaultBaseUrl).pathname.replace(/\/$/, '')
 }
 
 /**

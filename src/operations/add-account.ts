@@ -1,4 +1,4 @@
-import type { Credentials, PauseAt, ProviderName, VendorWindow } from '../domain/account.ts'
+import type { Credentials, OauthCredentials, PauseAt, ProviderName, VendorWindow } from '../domain/account.ts'
 import type { ClientName } from '../domain/call.ts'
 import type { Deadlines } from '../domain/deadline.ts'
 import { GatewayError } from '../domain/errors.ts'
@@ -8,12 +8,15 @@ import { newId } from '../lib/id.ts'
 import { providers } from '../providers/index.ts'
 import type { AccountChanges, AddAccount, StoredAccount } from '../store/store.ts'
 import { checkBaseUrl } from '../upstream/urls.ts'
+import { oauthOf } from './access-token.ts'
 import type { Workspace } from './workspace.ts'
 
 export interface NewAccount {
   provider: ProviderName
   name: string
+  /** Its API key, or with `oauth` an access token. */
   apiKey: string
+  oauth?: Omit<OauthCredentials, 'kind' | 'accessToken'> | undefined
   /** Null = the provider's own. */
   baseUrl: string | null
   priority?: number | undefined
@@ -32,6 +35,8 @@ export interface NewAccount {
 
 const DEFAULT_PRIORITY = 50
 const DEFAULT_WEIGHT = 100
+/** A subscription is made for one person. */
+const DEFAULT_OAUTH_CONCURRENCY = 3
 
 /** Checks the URL, seals the key and stores the account. Throws `invalid_request` or `conflict`. */
 export async function addAccount(work: Workspace, input: NewAccount): Promise<StoredAccount> {
@@ -45,10 +50,11 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     id,
     provider: input.provider,
     name: input.name,
-    baseUrl: checkBaseUrl(input.baseUrl ?? providers[input.provider].defaultBaseUrl, work.config.urls),
+    baseUrl: checkBaseUrl(input.baseUrl ?? defaultBaseUrl(input), work.config.urls),
     priority: input.priority ?? DEFAULT_PRIORITY,
     weight: input.weight ?? DEFAULT_WEIGHT,
-    concurrency: input.concurrency ?? null,
+    concurrency:
+      input.concurrency === undefined && input.oauth ? DEFAULT_OAUTH_CONCURRENCY : (input.concurrency ?? null),
     limits: input.limits ?? [],
     deadlines: input.deadlines ?? {},
     models: input.models ?? [],
@@ -56,8 +62,8 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     onlyClient: input.onlyClient ?? null,
     pauseAt: checkedPauses(input.provider, [], input.pauseAt ?? []),
     headers: checkedHeaders(input.headers ?? {}),
-    expiresAtMs: input.expiresAtMs ?? null,
-    ...sealed(work, id, input.apiKey),
+    expiresAtMs: input.expiresAtMs ?? input.oauth?.expiresAtMs ?? null,
+    ...sealed(work, id, input),
     groupIds: input.groupIds,
     by: work.by,
   }
@@ -73,17 +79,48 @@ export async function updateAccount(work: Workspace, id: string, update: Account
     checkedPauses(provider, windows, update.pauseAt)
   }
   const changes: AccountChanges = {
+    ...(apiKey !== undefined && (await renewed(work, id, apiKey))),
     ...rest,
     ...(baseUrl !== undefined && { baseUrl: checkBaseUrl(baseUrl, work.config.urls) }),
     ...(modelMap !== undefined && { modelMap: checkedModelMap(modelMap) }),
     ...(headers !== undefined && { headers: checkedHeaders(headers) }),
-    ...(apiKey !== undefined && sealed(work, id, apiKey)),
   }
   return work.store.accounts.set({ id, changes, by: work.by })
 }
 
-function sealed(work: Workspace, id: string, apiKey: string): { sealedCredentials: string; last4: string } {
-  const credentials: Credentials = { kind: 'api_key', apiKey: checkedKey(apiKey) }
+/** A new key, or for an account that signs with an access token a new one of these, with which it ends. */
+async function renewed(work: Workspace, id: string, apiKey: string): Promise<AccountChanges> {
+  const before = openedOrNull(work, await work.store.accounts.find(id))
+  if (before?.kind !== 'oauth') return sealed(work, id, { apiKey })
+  const oauth = oauthOf(apiKey, before.accountId)
+  return { ...sealed(work, id, { apiKey, oauth }), expiresAtMs: oauth.expiresAtMs }
+}
+
+/** Null for what this master key does not open: it is replaced all the same. */
+function openedOrNull(work: Workspace, account: StoredAccount): Credentials | null {
+  try {
+    return work.secrets.openCredentials(account)
+  } catch {
+    return null
+  }
+}
+
+/** Where an account calls that says nothing else. Throws `invalid_request` for an access token that its provider does not take. */
+export function defaultBaseUrl({ provider, oauth }: Pick<NewAccount, 'provider' | 'oauth'>): string {
+  const { title, defaultBaseUrl, oauthBaseUrl } = providers[provider]
+  if (!oauth) return defaultBaseUrl
+  if (oauthBaseUrl === null) throw new GatewayError('invalid_request', `${title} accounts need an API key`)
+  return oauthBaseUrl
+}
+
+function sealed(
+  work: Workspace,
+  id: string,
+  { apiKey, oauth }: Pick<NewAccount, 'apiKey' | 'oauth'>,
+): { sealedCredentials: string; last4: string } {
+  const credentials: Credentials = oauth
+    ? { kind: 'oauth', accessToken: checkedToken(apiKey), ...oauth }
+    : { kind: 'api_key', apiKey: checkedKey(apiKey) }
   return { sealedCredentials: work.secrets.sealCredentials(id, credentials), last4: apiKey.slice(-4) }
 }
 
@@ -103,6 +140,13 @@ function checkedKey(apiKey: string): string {
     throw new GatewayError('invalid_request', 'an API key has 8 to 512 visible ASCII characters and no spaces')
   }
   return apiKey
+}
+
+function checkedToken(accessToken: string): string {
+  if (!/^[\x21-\x7e]{16,8192}$/.test(accessToken)) {
+    throw new GatewayError('invalid_request', 'an access token has 16 to 8192 visible ASCII characters and no spaces')
+  }
+  return accessToken
 }
 
 /** Names that say who we are or how the message is framed are not the operator's to set. */

@@ -1,8 +1,9 @@
+import { secretOf } from '../domain/account.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import { providers } from '../providers/index.ts'
 import type { StoredAccount } from '../store/store.ts'
 import type { FoundAccount } from './account-files.ts'
-import { type NewAccount, preparedAccount } from './add-account.ts'
+import { defaultBaseUrl, type NewAccount, preparedAccount } from './add-account.ts'
 import type { Workspace } from './workspace.ts'
 
 /** What became of one entry of an import. */
@@ -71,15 +72,16 @@ export async function importAccounts(
   return results
 }
 
-function identityOf({ provider, baseUrl, apiKey }: Pick<NewAccount, 'provider' | 'baseUrl' | 'apiKey'>): string {
-  const url = baseUrl ?? providers[provider].defaultBaseUrl
+function identityOf(account: Pick<NewAccount, 'provider' | 'baseUrl' | 'apiKey' | 'oauth'>): string {
+  const { provider, baseUrl, apiKey } = account
+  const url = baseUrl ?? defaultBaseUrl(account)
   return `${provider} ${url.replace(/\/+$/, '')} ${apiKey}`
 }
 
 /** Nothing for an account whose credentials this master key does not open. */
 function identityOfStored(work: Workspace, account: StoredAccount): [string, { id: string; name: string }][] {
   try {
-    const { apiKey } = work.secrets.openCredentials(account)
+    const apiKey = secretOf(work.secrets.openCredentials(account))
     return [[identityOf({ ...account, apiKey }), { id: account.id, name: account.name }]]
   } catch {
     return []

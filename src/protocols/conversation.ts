@@ -8,6 +8,11 @@ const SIGNAL_CHARACTERS_MAX = 512
 /** Claude Code's first system block: it changes with every release and so tells nothing about the conversation. */
 const ATTRIBUTION = 'x-anthropic-billing-header:'
 
+/** True for the system text that Claude Code puts first for Anthropic's accounting. Nobody else should see it. */
+export function isAttribution(text: string): boolean {
+  return text.startsWith(ATTRIBUTION)
+}
+
 /** Fields of a body in which clients name a conversation. */
 export const CONVERSATION_FIELDS = ['metadata', 'prompt_cache_key', 'request'] as const
 
@@ -35,7 +40,7 @@ export function conversationOf(
   }
   const begun = beginning()
   if (!begun) return null
-  const system = begun.system.filter((text) => !text.startsWith(ATTRIBUTION))
+  const system = begun.system.filter((text) => !isAttribution(text))
   const hash = createHash('sha256').update(JSON.stringify([system, begun.firstUser]))
   return { name: hash.digest('base64url'), source: 'first words' }
 }

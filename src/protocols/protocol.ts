@@ -36,6 +36,8 @@ export interface ServedModel {
   displayName: string | null
   /** RFC 3339; null = unknown. */
   createdAt: string | null
+  /** Its entry in Codex's catalogue, as its vendor has it: with prompts, so nobody else can make one up. Absent = there is none. */
+  catalogueEntry?: object
 }
 
 export interface RenderedError {

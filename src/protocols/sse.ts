@@ -108,19 +108,31 @@ export interface PlacedEvent extends SseEvent {
   whole: boolean
 }
 
+const BLANK = '\n\n'
+
 /** The events of a piece of text, in order: line ends may be LF, CRLF or CR; comments and fields that nobody needs are skipped. */
-export function readEvents(text: string): Iterable<PlacedEvent> {
-  const usual = readUsualEvent(text)
-  return usual ? [usual] : readAnyEvents(text)
+export function* readEvents(text: string): Generator<PlacedEvent> {
+  if (text.includes('\r')) {
+    yield* readAnyEvents(text, 0)
+    return
+  }
+  for (let start = 0; start < text.length; ) {
+    const blank = text.indexOf(BLANK, start)
+    const end = blank < 0 ? text.length : blank + BLANK.length
+    const usual = blank < 0 ? null : readUsualEvent(text, start, blank)
+    if (usual) yield usual
+    else yield* readAnyEvents(text.slice(start, end), start)
+    start = end
+  }
 }
 
-/** One event in the form that every vendor sends: a line with its name, a line with its data, a blank line. */
-function readUsualEvent(text: string): PlacedEvent | null {
-  if (!text.startsWith('event: ') || !text.endsWith('\n\n') || text.includes('\r')) return null
-  const nameEnd = text.indexOf('\n')
-  const dataEnd = text.length - 2
-  if (!text.startsWith('data: ', nameEnd + 1) || text.indexOf('\n', nameEnd + 1) !== dataEnd) return null
-  return { name: text.slice(7, nameEnd) || 'message', data: text.slice(nameEnd + 7, dataEnd), start: 0, whole: true }
+/** One event in a form that vendors send: perhaps a line with its name, a line with its data, a blank line. */
+function readUsualEvent(text: string, start: number, blank: number): PlacedEvent | null {
+  const isNamed = text.startsWith('event: ', start)
+  const dataLine = isNamed ? text.indexOf('\n', start) + 1 : start
+  if (!text.startsWith('data: ', dataLine) || text.indexOf('\n', dataLine) !== blank) return null
+  const name = isNamed ? text.slice(start + 'event: '.length, dataLine - 1) : ''
+  return { name: name || 'message', data: text.slice(dataLine + 'data: '.length, blank), start, whole: true }
 }
 
 /** A line, and what ends it. */
@@ -148,10 +160,11 @@ export function placeOfData(text: string, start: number, at: number): number {
   throw new RangeError('the event has no such data')
 }
 
-function* readAnyEvents(text: string): Generator<PlacedEvent> {
+/** The general way. `offset` is where the text begins. */
+function* readAnyEvents(text: string, offset: number): Generator<PlacedEvent> {
   let name = ''
   let data: string[] = []
-  let start = 0
+  let start = offset
   for (const match of text.matchAll(LINES)) {
     const [matched, line = '', lineEnd] = match
     const after = match.index + matched.length
@@ -159,7 +172,7 @@ function* readAnyEvents(text: string): Generator<PlacedEvent> {
       if (name || data.length > 0) yield { name: name || 'message', data: data.join('\n'), start, whole: true }
       name = ''
       data = []
-      start = after
+      start = offset + after
     } else {
       const { field, valueAt } = fieldOf(line)
       if (field === 'event') name = line.slice(valueAt)

@@ -4,12 +4,14 @@ import type { UpstreamFault } from '../domain/fault.ts'
 import type { Headers, ServedModel } from '../protocols/protocol.ts'
 import type { SseEvent } from '../protocols/sse.ts'
 
-/** What we ask an upstream for. */
-export type Operation = 'messages' | 'count_tokens' | 'models'
+/** What we ask an upstream for: an answer, the length of a prompt, a shorter conversation (of Responses alone), its models. */
+export type Operation = 'messages' | 'count_tokens' | 'compact' | 'models'
 
 /** What of a client's request may matter to an upstream. */
 export interface Forwarded {
   headers: Headers
+  /** The format of the body, one that the provider speaks; absent = its first. */
+  protocol?: ProtocolName
   /** With its `?`, or empty. */
   query: string
 }
@@ -23,6 +25,8 @@ export interface UpstreamRequest {
   /** Names and values in turn. */
   headers: string[]
   body: Buffer | null
+  /** Names of what the body says no more, because this account's upstream would refuse it; absent = nothing. */
+  dropped?: string[]
 }
 
 /** The head of an upstream's answer; header names in lower case. */
@@ -37,12 +41,16 @@ export interface Provider {
   /** As people write it. */
   readonly title: string
   readonly defaultBaseUrl: string
+  /** Where accounts call that sign with an OAuth access token; null = it takes no such token. */
+  readonly oauthBaseUrl: string | null
   /** Environment variables in which its own tools keep an API key, and a base URL to go with it. */
   readonly environment: { apiKey: string; baseUrl: string }
   /** Patterns served by accounts that name none. */
   readonly defaultModels: readonly string[]
   /** Native formats. */
   speaks(account: Account): readonly ProtocolName[]
+  /** True where an answer comes as a stream even to a request without one, which `request` then turns into one with. */
+  alwaysStreams?(account: Account): boolean
   request(
     operation: Operation,
     forwarded: Forwarded,

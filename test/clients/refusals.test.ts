@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { secretOf } from '../../src/domain/account.ts'
 import { until } from '../support/client.ts'
 import { Wire } from '../support/clients-wire.ts'
 import { type Scene, startGateway, type TestGateway } from '../support/gateway.ts'
@@ -75,7 +76,8 @@ async function placesFor(client: Client): Promise<Map<Refusal, Place>> {
 async function meet(client: Client, refusal: Refusal, { gw, scene }: Place): Promise<Took> {
   const undo = await refusal.before?.(gw, scene)
   await gw.seen()
-  const credential = scene.accounts[0] && gw.gateway.directory.account(scene.accounts[0].id)?.credentials().apiKey
+  const credentials = scene.accounts[0] && gw.gateway.directory.account(scene.accounts[0].id)?.credentials()
+  const credential = credentials && secretOf(credentials)
   const asked = () => gw.upstream.seen.filter(({ headers }) => headers['x-api-key'] === credential).length
   const before = asked()
   await using wire = await Wire.start(gw.url)

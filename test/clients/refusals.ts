@@ -1,4 +1,5 @@
 import type { Script, SeenCall } from '../../src/demo/fake-upstream.ts'
+import { secretOf } from '../../src/domain/account.ts'
 import { GatewayError } from '../../src/domain/errors.ts'
 import { type Limit, parseLimitChange } from '../../src/domain/limit.ts'
 import { messageRequest, until } from '../support/client.ts'
@@ -153,7 +154,8 @@ function runningCall({ gateway }: TestGateway, { user }: Scene): Promise<string>
 
 /** Resolves when the upstream has begun to answer, and a client of a stream has got some of it. */
 async function answerBegins({ gateway, upstream }: TestGateway, { accounts }: Scene, { requests }: Wire) {
-  const credential = gateway.directory.account(accounts[0]?.id ?? '')?.credentials().apiKey
+  const credentials = gateway.directory.account(accounts[0]?.id ?? '')?.credentials()
+  const credential = credentials && secretOf(credentials)
   const isOurs = ({ headers }: SeenCall) => headers['x-api-key'] === credential
   const { body } = await until('an answer', () => upstream.seen.find((call) => isOurs(call) && call.bytesSent > 0))
   if (JSON.parse(body).stream) await until('its head', () => requests[0]?.status)

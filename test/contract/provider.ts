@@ -30,7 +30,7 @@ export interface WindowSample {
 
 /** What is particular to a provider in the tests that every provider passes. */
 export interface ProviderSamples {
-  operations: Record<Operation, { method: 'GET' | 'POST'; path: string }>
+  operations: Partial<Record<Operation, { method: 'GET' | 'POST'; path: string }>>
   /** Client headers that go on as they are. */
   forwarded: Record<string, string>
   /** The header that signs a call, made from the API key. */
@@ -127,7 +127,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     async (t) => {
       for (const operation of operations) {
         const request = built(operation, {}, '?beta=true&x=%20')
-        const { method, path } = samples.operations[operation]
+        const { method, path } = samples.operations[operation] as { method: 'GET' | 'POST'; path: string }
         t.match(request, { method, path: `${path}?beta=true&x=%20`, baseUrl: 'https://upstream.example/prefix' })
         t.equal(request.body, BODY, 'the same buffer, not a copy')
         t.equal(built(operation, {}).path, path)

@@ -71,3 +71,42 @@ t.test('a break comes as late as the event in whose place it is', async (t) => {
     t.ok(performance.now() - startedAt >= events.length * 19, `${events.length} events`)
   }
 })
+
+t.test('it speaks every vendor’s format on its path', async (t) => {
+  const upstream = await start(t)
+  const ask = async (path: string, body: object) => {
+    const { status, body: bytes } = await new ClientCall(upstream.url, { path, body: JSON.stringify(body) }).over
+    return { status, text: bytes.toString() }
+  }
+  const turns = [{ role: 'user', content: 'say hi' }]
+  const contents = [{ role: 'user', parts: [{ text: 'say hi' }] }]
+  const gemini = '/v1beta/models/gemini-3.8-flash'
+  const formats: { whole: [string, object]; stream: [string, object] }[] = [
+    { whole: ['/v1/messages', { messages: turns }], stream: ['/v1/messages', { messages: turns, stream: true }] },
+    { whole: ['/v1/responses', { input: turns }], stream: ['/v1/responses', { input: 'say hi', stream: true }] },
+    {
+      whole: ['/v1/chat/completions', { messages: turns }],
+      stream: ['/v1/chat/completions', { messages: turns, stream: true }],
+    },
+    {
+      whole: [`${gemini}:generateContent`, { contents }],
+      stream: [`${gemini}:streamGenerateContent?alt=sse`, { contents }],
+    },
+    {
+      whole: ['/v1internal:generateContent', { model: 'm', request: { contents } }],
+      stream: ['/v1internal:streamGenerateContent?alt=sse', { model: 'm', request: { contents } }],
+    },
+  ]
+  for (const { whole, stream } of formats) {
+    const [path] = whole
+    t.match(JSON.stringify(JSON.parse((await ask(...whole)).text)), 'You said: say hi', path)
+    t.match((await ask(...stream)).text, /^(?:event: .*\n)?data: \{.*said.*hi/s, `${path} as a stream`)
+    upstream.next({ status: 429 }, { breaks: { after: 1, how: 'error_event' } })
+    const refused = await ask(...whole)
+    t.equal(refused.status, 429)
+    t.match(JSON.parse(refused.text), { error: { message: 'scripted 429' } }, `${path}: an error`)
+    t.match((await ask(...stream)).text, /Overloaded[^\n]*\n\n$/, `${path}: an error inside a stream`)
+  }
+  const array = JSON.parse((await ask(`${gemini}:streamGenerateContent`, { contents })).text)
+  t.equal(array.length, 4, 'Gemini without alt=sse is one growing array')
+})

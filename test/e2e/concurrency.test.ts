@@ -1,4 +1,5 @@
 import t from 'tap'
+import { secretOf } from '../../src/domain/account.ts'
 import type { AdmittedCall } from '../../src/gateway/admitted-call.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
 import { messageRequest, until } from '../support/client.ts'
@@ -196,7 +197,7 @@ t.test('those who wait for accounts see what becomes of them', async (t) => {
         const running = await gw.gateway.live.admissions()
         return running.some(({ accountId }) => accountId === accounts[1]?.id)
       })
-      site.script((await credentialsOf(gw.gateway, accounts[0]?.id)).apiKey, { status: 500 })
+      site.script(secretOf(await credentialsOf(gw.gateway, accounts[0]?.id)), { status: 500 })
       const second = gw.open({ key, body: numbered(2) })
       await inLine(1)
       await site.store.accounts.set({ id: accounts[1]?.id as string, changes: { status: 'paused' }, by: 'test' })

@@ -1,5 +1,6 @@
 import { Agent } from 'node:http'
 import t from 'tap'
+import { secretOf } from '../../src/domain/account.ts'
 import { GatewayServer } from '../../src/server/server.ts'
 import { ClientCall, messageRequest, until } from '../support/client.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
@@ -84,8 +85,8 @@ t.test("when the grace is over, everything ends with its protocol's error", asyn
   const { stream, json, moving, counts, sends } = gw.scenes
   const holds = gw.open({ key: moving.key, body: about('this') })
   await until('the account to be taken', () => gw.upstream.seen.length === 2)
-  const credential = gw.gateway.directory.account(moving.accounts[0]?.id ?? '')?.credentials().apiKey
-  gw.site.script(credential ?? '', { status: 500 })
+  const credential = gw.gateway.directory.account(moving.accounts[0]?.id ?? '')?.credentials()
+  gw.site.script(credential ? secretOf(credential) : '', { status: 500 })
   const calls = {
     stream: gw.open({ key: stream.key, body: messageRequest(true) }),
     json: gw.open({ key: json.key, body: messageRequest(false) }),

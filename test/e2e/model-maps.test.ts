@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Script } from '../../src/demo/fake-upstream.ts'
 import { messageBody, messageEvents } from '../../src/demo/messages.ts'
+import { secretOf } from '../../src/domain/account.ts'
 import { standingsOf } from '../../src/gateway/limits.ts'
 import { messageRequest, until } from '../support/client.ts'
 import { type Scene, startGateway, type TestGateway, type WantedAccount } from '../support/gateway.ts'
@@ -21,7 +22,7 @@ const bodyFor = (model: string, stream: boolean, written = JSON.stringify(model)
   `{ "stream" : ${stream},"metadata":{"model":"${model}"}, "max_tokens":1e2, "\\u006dodel":  ${written} ,\n"messages":[{"role":"user","content":"Say \\u00fc {\\"model\\":\\"${model}\\"}"}] }`
 
 const callsFor = (gw: TestGateway, { accounts }: Scene, index = 0) => {
-  const apiKey = gw.site.work.secrets.openCredentials(accounts[index] as never).apiKey
+  const apiKey = secretOf(gw.site.work.secrets.openCredentials(accounts[index] as never))
   return gw.upstream.seen.filter(({ headers }) => headers['x-api-key'] === apiKey)
 }
 

@@ -87,14 +87,15 @@ export const fill: Fill = (account, act) => {
     .option('--from-env', "take API keys from the variables that the vendors' own tools read")
     .option(
       '--file <path>',
-      'a JSON or YAML list, a Sub2API export or a claude-relay-service export; - = standard input',
+      "a JSON or YAML list, a Sub2API or claude-relay-service export, or Codex's auth.json; - = standard input",
     )
     .option('--allow-host', 'put the hosts of base URLs on the allowlist')
     .option('--group <group>', `groups that may use them (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
-      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
+      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.
+Of a ChatGPT login an access token will do in place of the key (access_token, account_id), or Codex's own auth.json; nobody renews it here.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
     )
     .action(act(importThem))
   account

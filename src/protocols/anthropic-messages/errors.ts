@@ -1,6 +1,8 @@
 import { ERROR_STATUS, type ErrorCode, type GatewayError } from '../../domain/errors.ts'
 import type { LimitWindow } from '../../domain/limit.ts'
+import type { ErrorKind, NeutralError } from '../neutral.ts'
 import type { RenderedError } from '../protocol.ts'
+import { retryHeaders, WAITED_FOR_MS } from '../retry-headers.ts'
 import { renderLimitReached } from './limits.ts'
 
 /** Anthropic's status and error type for each of our codes; a gateway's own money is a billing_error. */
@@ -21,30 +23,11 @@ const FORMS: Record<ErrorCode, { type: string; status?: number }> = {
   timed_out: { type: 'timeout_error' },
 }
 
-/**
- * What helps within this is waited for: a limit of a minute always opens by then, its last sixtieth included. Who has to
- * wait longer is told to stop: Claude Code does so anyway, the SDK (1.12) would sleep without a word for as long as it is
- * told, hours and days, and older ones would be back at once.
- */
-const WAITED_FOR_MS = 61_000
-/** Older SDKs obey a `retry-after` only below a minute. Who comes back too early is told the rest. */
-const OBEYED_MS = 59_000
-
 export function renderMessagesError(error: GatewayError, callId: string): RenderedError {
   const cap = capOf(error)
-  const { retryAfterMs, status } = error.facts
-  const isTooLong = retryAfterMs !== undefined && retryAfterMs > WAITED_FOR_MS
-  const { shouldRetry = isTooLong ? false : undefined } = error.facts
   return {
-    status: status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
-    headers: {
-      'request-id': callId,
-      ...(cap && renderLimitReached(cap)),
-      ...(retryAfterMs !== undefined && {
-        'retry-after': String(Math.ceil((isTooLong ? retryAfterMs : Math.min(retryAfterMs, OBEYED_MS)) / 1000)),
-      }),
-      ...(shouldRetry !== undefined && { 'x-should-retry': String(shouldRetry) }),
-    },
+    status: error.facts.status ?? FORMS[error.code].status ?? ERROR_STATUS[error.code],
+    headers: { 'request-id': callId, ...(cap && renderLimitReached(cap)), ...retryHeaders(error) },
     body: Buffer.from(bodyOf(error, callId)),
   }
 }
@@ -64,4 +47,43 @@ function bodyOf(error: GatewayError, callId: string): string {
     error: { type: capOf(error) ? 'billing_error' : FORMS[error.code].type, message: error.message },
     request_id: callId,
   })
+}
+
+// ---- what another vendor says of a call that was translated for it ----
+
+/** Claude Code makes its conversation shorter when it reads this. */
+const TOO_LONG = 'prompt is too long'
+
+const FOREIGN_CODES: Record<ErrorKind, ErrorCode> = {
+  bad_request: 'invalid_request',
+  too_long: 'invalid_request',
+  forbidden: 'forbidden',
+  not_found: 'not_found',
+  too_large: 'too_large',
+  rate_limit: 'limited',
+  funds: 'insufficient_funds',
+  overloaded: 'overloaded',
+  internal: 'internal',
+}
+
+export function encodeMessagesError(status: number, error: NeutralError, callId: string): RenderedError {
+  const form = FORMS[FOREIGN_CODES[error.kind]]
+  const isRefusal = error.kind === 'bad_request' || error.kind === 'too_long'
+  return {
+    status: isRefusal ? 400 : (form.status ?? status),
+    headers: { 'request-id': callId },
+    body: Buffer.from(foreignBody(error, callId)),
+  }
+}
+
+/** The error event, as the last of a stream. */
+export function renderErrorEvent(error: NeutralError): string {
+  return `event: error\ndata: ${foreignBody(error)}\n\n`
+}
+
+function foreignBody({ kind, message }: NeutralError, callId?: string): string {
+  const { type } = FORMS[FOREIGN_CODES[kind]]
+  const isTold = kind !== 'too_long' || message.toLowerCase().includes(TOO_LONG)
+  const error = { type, message: isTold ? message : `${TOO_LONG}: ${message}` }
+  return JSON.stringify({ type: 'error', error, ...(callId !== undefined && { request_id: callId }) })
 }

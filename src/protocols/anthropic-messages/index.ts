@@ -1,5 +1,5 @@
+import { modelEdit } from '../model-edit.ts'
 import type { Protocol } from '../protocol.ts'
-import { messagesAnswerEdit } from './edit.ts'
 import { renderMessagesError, renderMessagesStreamError } from './errors.ts'
 import { renderLimitHeaders } from './limits.ts'
 import { renderMessagesModel, renderMessagesModels } from './models.ts'
@@ -13,7 +13,8 @@ export const anthropicMessages: Protocol = {
   name: 'anthropic-messages',
   parse: parseMessages,
   usageMeter: messagesMeter,
-  answerEdit: messagesAnswerEdit,
+  answerEdit: ({ requestedModel }, upstreamModel, stream) =>
+    modelEdit(upstreamModel, requestedModel, stream, { holder: 'message', once: true }),
   keepAlive: () => PING,
   renderError: renderMessagesError,
   renderStreamError: renderMessagesStreamError,

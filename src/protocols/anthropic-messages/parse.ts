@@ -1,8 +1,7 @@
-import { GatewayError } from '../../domain/errors.ts'
-import { MODEL_CHARACTERS_MAX } from '../../domain/model-map.ts'
-import { JsonScanError, type ScannedObject, scanTopLevel } from '../../lib/json-scan.ts'
-import { type Beginning, CONVERSATION_FIELDS, conversationOf } from '../conversation.ts'
+import type { ScannedObject } from '../../lib/json-scan.ts'
+import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
+import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set([
   ...['model', 'stream', 'max_tokens', 'system', 'messages'],
@@ -11,37 +10,8 @@ const ROUTING_KEYS: ReadonlySet<string> = new Set([
 
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseMessages(headers: Headers, body: Buffer): CallFacts {
-  const keys = scanned(body)
-  const model = keys.value('model')
-  if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARACTERS_MAX) {
-    throw new GatewayError('invalid_request', `model: must be a text of 1 to ${MODEL_CHARACTERS_MAX} characters`)
-  }
-  const stream = keys.value('stream')
-  if (keys.raw('stream') !== undefined && stream !== null && typeof stream !== 'boolean') {
-    throw new GatewayError('invalid_request', 'stream: must be true or false')
-  }
-  const maxTokens = keys.value('max_tokens')
-  return {
-    requestedModel: model,
-    modelAt: keys.place('model') ?? null,
-    stream: stream === true,
-    maxOutputTokens: Number.isSafeInteger(maxTokens) && (maxTokens as number) >= 0 ? (maxTokens as number) : null,
-    conversation: () =>
-      conversationOf(
-        headers,
-        (field) => keys.value(field),
-        () => beginningOf(keys),
-      ),
-  }
-}
-
-function scanned(body: Buffer): ScannedObject {
-  try {
-    return scanTopLevel(body, ROUTING_KEYS)
-  } catch (error) {
-    if (error instanceof JsonScanError) throw new GatewayError('invalid_request', `the request body ${error.message}`)
-    throw error
-  }
+  const keys = scanRequest(body, ROUTING_KEYS)
+  return factsOf(headers, keys, tokensMax(keys, 'max_tokens'), () => beginningOf(keys))
 }
 
 function beginningOf(keys: ScannedObject): Beginning | null {

@@ -1,10 +1,11 @@
-import { NO_USAGE, type Usage } from '../../domain/usage.ts'
-import { scannedOrNull } from '../../lib/json-scan.ts'
+import type { Usage } from '../../domain/usage.ts'
+import type { ScannedObject } from '../../lib/json-scan.ts'
+import { BodyMeter, countOf, newReading } from '../metering.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
-import { EVENT_BYTES_MAX, EventTooLarge, PIECE_BYTES, readEvents } from '../sse.ts'
+import { readEvents } from '../sse.ts'
 
 /** What Anthropic reports: totals so far, each of which a later report may replace. */
-interface ReportedUsage {
+export interface ReportedUsage {
   input_tokens?: unknown
   cache_creation_input_tokens?: unknown
   cache_read_input_tokens?: unknown
@@ -15,19 +16,7 @@ interface ReportedUsage {
 }
 
 export function messagesMeter(stream: boolean): UsageMeter {
-  return stream ? new StreamMeter() : new BodyMeter()
-}
-
-function newReading(): MeterReading {
-  return {
-    usage: { ...NO_USAGE },
-    reportedModel: null,
-    stopReason: null,
-    contentSeen: false,
-    textBytes: 0,
-    ended: null,
-    error: null,
-  }
+  return stream ? new StreamMeter() : new BodyMeter(BODY_KEYS, readBody)
 }
 
 const QUOTE = 0x22
@@ -167,42 +156,19 @@ function looksLikeDelta(text: string, start: number): boolean {
 
 const BODY_KEYS: ReadonlySet<string> = new Set(['type', 'model', 'stop_reason', 'usage', 'error'])
 
-/** Reads one JSON answer, when all of it is there. */
-class BodyMeter implements UsageMeter {
-  readonly reading = newReading()
-  #chunks: Buffer[] = []
-  #bytes = 0
-
-  read(bytes: Buffer): number {
-    this.reading.contentSeen = true
-    this.#chunks.push(bytes)
-    this.#bytes += bytes.length + PIECE_BYTES
-    if (this.#bytes > EVENT_BYTES_MAX) throw new EventTooLarge()
-    return -1
-  }
-
-  end(): void {
-    const { reading } = this
-    const chunks = this.#chunks
-    this.#chunks = []
-    const answer = scannedOrNull(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), BODY_KEYS)
-    if (!answer) return // not a JSON object: no answer
-    const model = answer.value('model')
-    const stopReason = answer.value('stop_reason')
-    if (typeof model === 'string') reading.reportedModel = model
-    if (typeof stopReason === 'string') reading.stopReason = stopReason
-    mergeUsage(reading.usage, answer.value('usage') as ReportedUsage | undefined)
-    const isError = answer.value('type') === 'error'
-    reading.ended = isError ? 'error' : 'complete'
-    if (isError) reading.error = { name: 'error', data: `{"type":"error","error":${answer.raw('error') ?? 'null'}}` }
-  }
+function readBody(answer: ScannedObject, reading: MeterReading): void {
+  const model = answer.value('model')
+  const stopReason = answer.value('stop_reason')
+  if (typeof model === 'string') reading.reportedModel = model
+  if (typeof stopReason === 'string') reading.stopReason = stopReason
+  mergeUsage(reading.usage, answer.value('usage') as ReportedUsage | undefined)
+  const isError = answer.value('type') === 'error'
+  reading.ended = isError ? 'error' : 'complete'
+  if (isError) reading.error = { name: 'error', data: `{"type":"error","error":${answer.raw('error') ?? 'null'}}` }
 }
 
-/** No call has more tokens of a kind; a larger number is not a count. */
-const TOKENS_MAX = 1_000_000_000
-
 /** A later number replaces the earlier one; nothing is added. What is no count says nothing. */
-function mergeUsage(usage: Usage, reported: ReportedUsage | null | undefined): void {
+export function mergeUsage(usage: Usage, reported: ReportedUsage | null | undefined): void {
   if (!reported) return
   usage.inputTokens = countOf(reported.input_tokens) ?? usage.inputTokens
   usage.cacheReadTokens = countOf(reported.cache_read_input_tokens) ?? usage.cacheReadTokens
@@ -220,10 +186,6 @@ function mergeCacheWrites(usage: Usage, { cache_creation_input_tokens, cache_cre
   usage.cacheWrite1hTokens = oneHour ?? Math.min(usage.cacheWrite1hTokens, all ?? Number.POSITIVE_INFINITY)
   if (fiveMinutes !== null) usage.cacheWrite5mTokens = fiveMinutes
   if (all !== null) usage.cacheWrite5mTokens = Math.max(fiveMinutes ?? 0, all - usage.cacheWrite1hTokens)
-}
-
-function countOf(value: unknown): number | null {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= TOKENS_MAX ? (value as number) : null
 }
 
 interface DeltaText {

@@ -1,21 +1,25 @@
-import type { Blame, RestKind, UpstreamFault } from '../../domain/fault.ts'
-import { redact } from '../../lib/log.ts'
+import type { UpstreamFault } from '../../domain/fault.ts'
 import type { SseEvent } from '../../protocols/sse.ts'
 import type { ResponseHead } from '../provider.ts'
+import {
+  CREDENTIAL,
+  DISABLED,
+  FUNDS,
+  faultOf,
+  isMachineWord,
+  isPage,
+  keptWords,
+  NOT_THIS,
+  OVERLOAD,
+  RATE_LIMIT,
+  REQUEST,
+  retryAfterOf,
+  type Said,
+  streamFaultOf,
+  type Verdict,
+  weighed,
+} from '../verdicts.ts'
 import { fullWindows } from './windows.ts'
-
-type Verdict = Pick<UpstreamFault, 'blame' | 'rest'> & { disables?: true }
-
-const verdict = (blame: Blame, rest: RestKind | null = null): Verdict => ({ blame, rest })
-
-const REQUEST = verdict('request')
-const CREDENTIAL = verdict('account', 'credential')
-/** The account may not do this one thing. Another may, and this one may do others: what a client asks for rests nobody. */
-const NOT_THIS = verdict('account')
-const FUNDS = verdict('account', 'funds')
-const RATE_LIMIT = verdict('account', 'rate_limit')
-const OVERLOAD = verdict('upstream', 'overload')
-const DISABLED: Verdict = { ...CREDENTIAL, disables: true }
 
 /** By Anthropic's error type, for statuses, bodies and in-stream events alike. */
 const BY_TYPE: ReadonlyMap<string, Verdict> = new Map([
@@ -65,72 +69,32 @@ const REPEATS_THE_CLIENT = /: |[`"]/
 /** A 429 with this error code is a monthly cap, not a burst. */
 const SPEND_LIMIT_CODE = 'enforced_spend_limit_reached'
 
-/** Characters of an upstream's words that are kept for records and logs. */
-const MESSAGE_MAX = 500
-/** What an error's type looks like; anything else is no type. */
-const MACHINE_WORD = /^[a-z0-9_]{1,64}$/i
-
 export function anthropicFault(head: ResponseHead, body: Buffer, nowMs: number): UpstreamFault {
   const text = body.toString('utf8')
   const said = errorIn(text)
-  const judged = judge(head.status, said, /^\s*</.test(text))
+  const judged = verdictOn(head.status, said, isPage(text))
   const full = judged.rest === 'rate_limit' ? fullWindows(head, nowMs) : null
-  return {
-    ...judged,
-    scope: full?.scope ?? 'account',
-    restUntilMs: full?.untilMs ?? null,
-    reason: said?.type ?? (head.status < 400 ? 'invalid_answer' : `http_${head.status}`),
-    message: said?.message ?? `the upstream answered ${head.status} without an error that it is known to send`,
-    retryAfterMs: retryAfterOf(head),
-    mayBeRunning: false,
-    upstreamStatus: head.status,
-    upstreamHeaders: head.headers,
-    upstreamBody: body,
-  }
+  return faultOf(head, body, judged, { said, full, retryAfterMs: retryAfterOf(head) })
 }
 
 export function anthropicStreamFault(event: SseEvent): UpstreamFault {
   const said = errorIn(event.data)
-  return {
-    ...judge(200, said, false),
-    scope: 'account',
-    restUntilMs: null,
-    reason: said?.type ?? 'error_event',
-    message: said?.message ?? 'the upstream ended its stream with an error event',
-    retryAfterMs: null,
-    mayBeRunning: false,
-    upstreamStatus: 200,
-    upstreamHeaders: {},
-    upstreamBody: null,
-  }
+  return streamFaultOf(verdictOn(200, said, false), said)
 }
 
-function judge(
-  status: number,
-  said: AnthropicError | null,
-  isPage: boolean,
-): Pick<UpstreamFault, 'blame' | 'rest' | 'disables'> {
-  const { blame, rest, disables } = verdictOn(status, said, isPage)
-  return { blame, rest, disables: disables ?? false }
-}
-
-function verdictOn(status: number, said: AnthropicError | null, isPage: boolean): Verdict {
+function verdictOn(status: number, said: AnthropicError | null, isHtml: boolean): Verdict {
   if (said && !REPEATS_THE_CLIENT.test(said.message)) {
     const worded = BY_WORDING.find(([wording]) => wording.test(said.message))?.[1]
     if (worded) return worded
   }
   if (said?.errorCode === SPEND_LIMIT_CODE) return FUNDS
-  const byType = said && BY_TYPE.get(said.type)
   const byStatus = BY_STATUS[status] ?? (status >= 500 ? OVERLOAD : null)
-  if (byType && byStatus) return byType.blame === 'account' && byType.rest !== null ? byType : byStatus
-  if (byType || byStatus) return (byType ?? byStatus) as Verdict
   // A page, or a 403 without Anthropic's own words, comes from something in front of it.
-  return isPage || status === 403 || status < 400 ? OVERLOAD : REQUEST
+  const otherwise = isHtml || status === 403 || status < 400 ? OVERLOAD : REQUEST
+  return weighed(said ? BY_TYPE.get(said.type) : undefined, byStatus) ?? otherwise
 }
 
-interface AnthropicError {
-  type: string
-  message: string
+interface AnthropicError extends Said {
   errorCode: string | null
 }
 
@@ -139,26 +103,14 @@ function errorIn(text: string): AnthropicError | null {
     const { error } = JSON.parse(text) as {
       error?: { type?: unknown; message?: unknown; details?: { error_code?: unknown } | null }
     }
-    if (typeof error?.type !== 'string' || !MACHINE_WORD.test(error.type)) return null
+    if (!isMachineWord(error?.type)) return null
     const code = error.details?.error_code
     return {
       type: error.type,
-      message: redact(typeof error.message === 'string' && error.message !== '' ? error.message : error.type).slice(
-        0,
-        MESSAGE_MAX,
-      ),
+      message: keptWords(typeof error.message === 'string' && error.message !== '' ? error.message : error.type),
       errorCode: typeof code === 'string' ? code : null,
     }
   } catch {
     return null
   }
-}
-
-/** Seconds, or a date, which is counted from the answer's own date: its clock, not ours. Null if it says neither. */
-function retryAfterOf({ headers }: ResponseHead): number | null {
-  const value = headers['retry-after']
-  if (typeof value !== 'string') return null
-  if (/^\s*\d{1,9}(?:\.\d+)?\s*$/.test(value)) return Math.ceil(Number(value) * 1000)
-  const waitMs = Date.parse(value) - Date.parse(String(headers.date))
-  return /[a-z]/i.test(value) && Number.isFinite(waitMs) ? Math.max(0, waitMs) : null
 }

@@ -7,6 +7,7 @@ export const anthropic: Provider = {
   name: 'anthropic',
   title: 'Anthropic',
   defaultBaseUrl: 'https://api.anthropic.com',
+  oauthBaseUrl: null,
   environment: { apiKey: 'ANTHROPIC_API_KEY', baseUrl: 'ANTHROPIC_BASE_URL' },
   defaultModels: ['claude-*'],
   speaks: () => ['anthropic-messages'],

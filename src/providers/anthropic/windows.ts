@@ -1,4 +1,5 @@
 import type { VendorWindow } from '../../domain/account.ts'
+import { plausibleReset, textIn, unixSeconds, wholeNumber } from '../head-values.ts'
 import type { ResponseHead } from '../provider.ts'
 
 /**
@@ -16,9 +17,6 @@ const FAMILIES = ['opus', 'sonnet', 'haiku']
 
 /** Of one answer; vendors have four. */
 const WINDOWS_MAX = 16
-/** Vendors' longest window is a month. A reset that is further away than that, or long over, is no reset. */
-const RESET_AHEAD_MAX_MS = 32 * 86_400_000
-const RESET_BEHIND_MAX_MS = 86_400_000
 /** A little over 1 is the last call that overshot; beyond that it is another unit. */
 const UTILIZATION_MAX = 2
 
@@ -52,10 +50,10 @@ function representativeWindow(
   head: ResponseHead,
   nowMs: number,
 ): { untilMs: number; scope: 'account' | 'model' } | null {
-  if (textOf(head, `${UNIFIED}status`) !== 'rejected') return null
-  const untilMs = unixSeconds(textOf(head, `${UNIFIED}reset`), nowMs)
+  if (textIn(head, `${UNIFIED}status`) !== 'rejected') return null
+  const untilMs = unixSeconds(textIn(head, `${UNIFIED}reset`), nowMs)
   if (untilMs === null || untilMs <= nowMs) return null
-  const claim = textOf(head, `${UNIFIED}representative-claim`) ?? ''
+  const claim = textIn(head, `${UNIFIED}representative-claim`) ?? ''
   return { untilMs, scope: /^seven_day_[a-z_]+$/.test(claim) ? 'model' : 'account' }
 }
 
@@ -76,9 +74,9 @@ function readings(head: ResponseHead, nowMs: number): Reading[] {
 }
 
 function countedReading(head: ResponseHead, header: string, nowMs: number): Reading | null {
-  const limit = wholeNumber(textOf(head, `${PREFIX}${header}-limit`))
-  const remaining = wholeNumber(textOf(head, `${PREFIX}${header}-remaining`))
-  const resetAtMs = rfc3339(textOf(head, `${PREFIX}${header}-reset`), nowMs)
+  const limit = wholeNumber(textIn(head, `${PREFIX}${header}-limit`))
+  const remaining = wholeNumber(textIn(head, `${PREFIX}${header}-remaining`))
+  const resetAtMs = rfc3339(textIn(head, `${PREFIX}${header}-reset`), nowMs)
   if (!limit || remaining === null || remaining > limit || resetAtMs === null) return null
   return {
     window: {
@@ -90,11 +88,11 @@ function countedReading(head: ResponseHead, header: string, nowMs: number): Read
 }
 
 function unifiedReading(head: ResponseHead, name: string, nowMs: number): Reading | null {
-  const resetAtMs = unixSeconds(textOf(head, `${UNIFIED}${name}-reset`), nowMs)
+  const resetAtMs = unixSeconds(textIn(head, `${UNIFIED}${name}-reset`), nowMs)
   if (resetAtMs === null) return null
-  const status = textOf(head, `${UNIFIED}${name}-status`)
-  const overall = textOf(head, `${UNIFIED}status`)
-  const used = fraction(textOf(head, `${UNIFIED}${name}-utilization`)) ?? (status === 'rejected' ? 1 : null)
+  const status = textIn(head, `${UNIFIED}${name}-status`)
+  const overall = textIn(head, `${UNIFIED}status`)
+  const used = fraction(textIn(head, `${UNIFIED}${name}-utilization`)) ?? (status === 'rejected' ? 1 : null)
   if (used === null) return null
   // A window can be used up while calls are served all the same, from an allowance beyond it.
   const isServed = status?.startsWith('allowed') || (status === null && overall?.startsWith('allowed'))
@@ -117,32 +115,14 @@ function periodOf(name: string): Pick<VendorWindow, 'lengthMs' | 'models'> {
   }
 }
 
-/** A header that came once; null if it did not. */
-function textOf({ headers }: ResponseHead, name: string): string | null {
-  const value = headers[name]
-  return typeof value === 'string' ? value.trim() : null
-}
-
-function wholeNumber(text: string | null): number | null {
-  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null
-}
-
 function fraction(text: string | null): number | null {
   if (text === null || !/^\d{1,3}(?:\.\d{1,20})?$/.test(text)) return null
   const value = Number(text)
   return value <= UTILIZATION_MAX ? value : null
 }
 
-function unixSeconds(text: string | null, nowMs: number): number | null {
-  return text !== null && /^\d{9,11}$/.test(text) ? plausible(Number(text) * 1000, nowMs) : null
-}
-
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/i
 
 function rfc3339(text: string | null, nowMs: number): number | null {
-  return text !== null && RFC_3339.test(text) ? plausible(Date.parse(text), nowMs) : null
-}
-
-function plausible(ms: number, nowMs: number): number | null {
-  return ms >= nowMs - RESET_BEHIND_MAX_MS && ms <= nowMs + RESET_AHEAD_MAX_MS ? ms : null
+  return text !== null && RFC_3339.test(text) ? plausibleReset(Date.parse(text), nowMs) : null
 }

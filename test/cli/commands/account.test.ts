@@ -4,10 +4,10 @@ import { pino } from 'pino'
 import t from 'tap'
 import { loadConfig } from '../../../src/config/load.ts'
 import { FakeUpstream } from '../../../src/demo/fake-upstream.ts'
-import type { Rest } from '../../../src/domain/account.ts'
+import { PROVIDERS, type Rest } from '../../../src/domain/account.ts'
 import { openStore } from '../../../src/store/open.ts'
 import { type Cli, initializedCli } from '../../support/cli.ts'
-import { secretKey } from '../../support/secrets.ts'
+import { keepSecret, secretKey } from '../../support/secrets.ts'
 
 /** What lets accounts call a server of the test. */
 const LOCAL = {
@@ -76,7 +76,7 @@ t.test('where no key is given the ways to give it are told', async (t) => {
   })
   t.match(await subgate('account', 'add', 'antropic'), {
     ...{ code: 2, stdout: '' },
-    stderr: `error: 'antropic' is no provider. Possible: anthropic; did you mean anthropic?\n(add --help for what is possible)\n`,
+    stderr: `error: 'antropic' is no provider. Possible: ${PROVIDERS.join(', ')}; did you mean anthropic?\n(add --help for what is possible)\n`,
   })
 })
 
@@ -101,7 +101,7 @@ t.test('a base URL has to pass the checks, each with its remedy; --allow-host ad
   const config = (await subgate('config', 'show', '--json')).json<{ key: string; value: string }[]>()
   t.match(
     config.find(({ key }) => key.endsWith('upstream_hosts')),
-    { value: 'api.anthropic.com, relay.example.com', source: 'file' },
+    { value: /^api\.anthropic\.com, .*relay\.example\.com$/, source: 'file' },
   )
   t.match((await subgate('account', 'show', 'anthropic', '--json')).json(), { baseUrl: 'https://relay.example.com' })
 })
@@ -425,7 +425,10 @@ t.test('import reads an export of claude-relay-service', async (t) => {
           supportedModels: '{"claude-y":"claude-z"}',
         },
       ],
-      openaiResponsesAccounts: [{ name: 'codex', credentials: { api_key: 'x' } }],
+      openaiResponsesAccounts: [
+        { name: 'codex', credentials: { api_key: secretKey(), base_url: 'https://api.openai.com/v1/responses' } },
+      ],
+      geminiApiKeyAccounts: [{ name: 'studio', credentials: { api_key: 'x' } }],
     },
   }
   const { rows } = await imported(subgate, JSON.stringify(document))
@@ -433,8 +436,10 @@ t.test('import reads an export of claude-relay-service', async (t) => {
     { name: 'console', result: 'added', from: 'claudeConsoleAccounts, entry 1' },
     { name: 'off', result: 'added', detail: /paused/ },
     { name: 'max plan', result: 'refused', detail: /OAuth/ },
-    { name: 'codex', result: 'refused', detail: /'openai' is not supported/ },
+    { name: 'codex', result: 'added' },
+    { name: 'studio', result: 'refused' },
   ])
+  t.match((await subgate('account', 'show', 'codex', '--json')).json(), { baseUrl: 'https://api.openai.com/v1' })
   t.match((await subgate('account', 'show', 'console', '--json')).json(), {
     priority: 7,
     concurrency: 2,
@@ -472,12 +477,65 @@ t.test('what cannot be read is said, and is no bug', async (t) => {
 
 t.test('an import names the provider that it cannot take', async (t) => {
   const subgate = await initializedCli()
-  const stdin = JSON.stringify([{ provider: 'openai', name: 'one', api_key: secretKey() }])
+  const stdin = JSON.stringify([{ provider: 'nobody', name: 'one', api_key: secretKey() }])
   const file = join(subgate.home, 'accounts.json')
   writeFileSync(file, stdin)
   const { code, stdout } = await subgate('account', 'import', '--file', file)
   t.equal(code, 1)
-  t.match(stdout, /the provider 'openai' is not supported yet/)
+  t.match(stdout, /the provider 'nobody' is not supported yet/)
+})
+
+/** An access token as ChatGPT makes them: what it says of itself stands in its middle. */
+function accessToken(claims: object): string {
+  return keepSecret(['e30', Buffer.from(JSON.stringify(claims)).toString('base64url'), 'c2lnbmF0dXJl'].join('.'))
+}
+
+t.test('import takes the access token of a ChatGPT login, from Codex or from a list', async (t) => {
+  const subgate = await initializedCli()
+  const exp = Date.UTC(2036, 0, 1) / 1000
+  const auth = { chatgpt_account_id: 'ws_claimed' }
+  const login = {
+    auth_mode: 'chatgpt',
+    OPENAI_API_KEY: null,
+    tokens: { access_token: accessToken({ exp }), refresh_token: 'rt_x', account_id: 'ws_1' },
+  }
+  const { rows } = await imported(subgate, JSON.stringify(login))
+  t.match(rows, [{ name: 'chatgpt', provider: 'openai', result: 'added', detail: /without its refresh token/ }])
+  t.match((await subgate('account', 'show', 'chatgpt', '--json')).json(), {
+    baseUrl: 'https://chatgpt.com/backend-api/codex',
+    expiresAtMs: exp * 1000,
+    concurrency: 3,
+  })
+  const later = Date.UTC(2037, 0, 1) / 1000
+  const renew = subgate.with({ env: { TOKEN: accessToken({ exp: later }) } })
+  t.match(await renew('account', 'set', 'chatgpt', '--from-env', 'TOKEN'), { code: 0 })
+  t.match((await subgate('account', 'show', 'chatgpt', '--json')).json(), { expiresAtMs: later * 1000, concurrency: 3 })
+  login.tokens.access_token = accessToken({ exp: later })
+  const again = await imported(subgate, JSON.stringify(login))
+  t.match(again.rows, [{ result: 'exists' }])
+
+  const list = [
+    {
+      provider: 'openai',
+      name: 'listed',
+      access_token: accessToken({ exp: 'never', 'https://api.openai.com/auth': auth }),
+    },
+    { provider: 'openai', name: 'both', access_token: 'x', api_key: 'y' },
+    { provider: 'openai', name: 'neither' },
+    { provider: 'anthropic', name: 'other', access_token: accessToken({}) },
+    { provider: 'openai', name: 'short', access_token: 'short' },
+  ]
+  t.match((await imported(subgate, JSON.stringify(list))).rows, [
+    { name: 'listed', result: 'added' },
+    { name: 'both', result: 'refused', detail: /either api_key or access_token/ },
+    { name: 'neither', result: 'refused', detail: /either api_key or access_token/ },
+    { name: 'other', result: 'refused', detail: /Anthropic accounts with an access token/ },
+    { name: 'short', result: 'refused', detail: /16 to 8192/ },
+  ])
+  t.match((await subgate('account', 'show', 'listed', '--json')).json(), { expiresAtMs: null })
+  t.match((await imported(subgate, '{"tokens":{"id_token":"x"}}')).rows, [
+    { result: 'refused', detail: 'it has no access token' },
+  ])
 })
 
 t.test('an account for one program, and shares of windows at which it pauses', async (t) => {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { secretOf } from '../../../src/domain/account.ts'
 import { type CliResult, newCli } from '../../support/cli.ts'
 import { messageRequest, until } from '../../support/client.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
@@ -185,8 +186,8 @@ t.test('release ends a call wherever it is; its client is told so, its row says 
     'its second account to be asked',
     async () => (await live.admissions())[0]?.accountId === moves.accounts[1]?.id,
   )
-  const first = gw.gateway.directory.account(moves.accounts[0]?.id ?? '')
-  gw.site.script(first?.credentials().apiKey ?? '', { status: 500 })
+  const first = gw.gateway.directory.account(moves.accounts[0]?.id ?? '')?.credentials()
+  gw.site.script(first ? secretOf(first) : '', { status: 500 })
   const moving = await open(moves.key, about('e'), () => has(2, 1))
   const [both] = (await live.tickets()).map(({ callId }) => callId)
   t.equal((await subgate('slot', 'release', both ?? '')).code, 0)

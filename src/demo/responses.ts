@@ -1,0 +1,81 @@
+import { event, type FakeMessage, type FakeUsage } from './messages.ts'
+
+/** Builds answers in OpenAI's Responses format, in the events and the order in which the real service sends them. */
+
+/** The whole stream, one string per event. */
+export function responsesEvents(message: FakeMessage, id: string): string[] {
+  let sequence = 0
+  const events: string[] = []
+  const say = (type: string, data: object) => events.push(event(type, { sequence_number: sequence++, ...data }))
+  const begun = { ...head(message, id), status: 'in_progress', output: [], usage: null }
+  say('response.created', { response: begun })
+  say('response.in_progress', { response: begun })
+  for (const [output_index, item] of itemsOf(message, id).entries()) {
+    if (item.type === 'message') {
+      const place = { item_id: item.id, output_index, content_index: 0 }
+      const part = { type: 'output_text', annotations: [], logprobs: [] }
+      say('response.output_item.added', { output_index, item: { ...item, status: 'in_progress', content: [] } })
+      say('response.content_part.added', { ...place, part: { ...part, text: '' } })
+      for (const delta of message.text) say('response.output_text.delta', { ...place, delta, logprobs: [] })
+      const text = message.text.join('')
+      say('response.output_text.done', { ...place, text, logprobs: [] })
+      say('response.content_part.done', { ...place, part: { ...part, text } })
+    } else {
+      const place = { item_id: item.id, output_index }
+      const { arguments: args } = item
+      say('response.output_item.added', { output_index, item: { ...item, status: 'in_progress', arguments: '' } })
+      say('response.function_call_arguments.delta', { ...place, delta: args })
+      say('response.function_call_arguments.done', { ...place, arguments: args })
+    }
+    say('response.output_item.done', { output_index, item })
+  }
+  const response = whole(message, id)
+  say(response.status === 'completed' ? 'response.completed' : 'response.incomplete', { response })
+  return events
+}
+
+/** The same message as one JSON body. */
+export function responsesBody(message: FakeMessage, id: string): string {
+  return JSON.stringify(whole(message, id))
+}
+
+type Item =
+  | { type: 'message'; id: string; role: string; status: string; content: object[] }
+  | { type: 'function_call'; id: string; call_id: string; name: string; arguments: string; status: string }
+
+function itemsOf({ text, toolUse }: FakeMessage, id: string): Item[] {
+  const items: Item[] = []
+  if (text.length > 0) {
+    const content = [{ type: 'output_text', text: text.join(''), annotations: [], logprobs: [] }]
+    items.push({ type: 'message', id: `msg_${id}`, role: 'assistant', status: 'completed', content })
+  }
+  if (toolUse) {
+    const { id: call_id, name, input } = toolUse
+    const call = { id: `fc_${id}`, call_id, name, arguments: JSON.stringify(input) }
+    items.push({ type: 'function_call', ...call, status: 'completed' })
+  }
+  return items
+}
+
+function head({ model }: FakeMessage, id: string) {
+  return { id: `resp_${id}`, object: 'response', created_at: 1795000000, model, error: null, incomplete_details: null }
+}
+
+function whole(message: FakeMessage, id: string) {
+  const output = itemsOf(message, id)
+  const answer = { ...head(message, id), output, usage: usageOf(message.usage) }
+  if (message.stopReason !== 'max_tokens') return { ...answer, status: 'completed' }
+  return { ...answer, status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' } }
+}
+
+/** Cached and written tokens stand inside of the input. */
+function usageOf({ input, output, cacheRead = 0, cacheWrite5m = 0, thinking = 0 }: FakeUsage) {
+  const input_tokens = input + cacheRead + cacheWrite5m
+  return {
+    input_tokens,
+    input_tokens_details: { cached_tokens: cacheRead, cache_write_tokens: cacheWrite5m },
+    output_tokens: output,
+    output_tokens_details: { reasoning_tokens: thinking },
+    total_tokens: input_tokens + output,
+  }
+}

@@ -1,0 +1,55 @@
+import { NO_USAGE } from '../domain/usage.ts'
+import { type ScannedObject, scannedOrNull } from '../lib/json-scan.ts'
+import type { MeterReading, UsageMeter } from './protocol.ts'
+import { EVENT_BYTES_MAX, EventTooLarge, PIECE_BYTES } from './sse.ts'
+
+/** What a meter has read before anything came. */
+export function newReading(): MeterReading {
+  return {
+    usage: { ...NO_USAGE },
+    reportedModel: null,
+    stopReason: null,
+    contentSeen: false,
+    textBytes: 0,
+    ended: null,
+    error: null,
+  }
+}
+
+/** No call has more tokens of a kind; a larger number is not a count. */
+const TOKENS_MAX = 1_000_000_000
+
+/** Null for what is no count. */
+export function countOf(value: unknown): number | null {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= TOKENS_MAX ? (value as number) : null
+}
+
+/** Reads one JSON answer, when all of it is there. */
+export class BodyMeter implements UsageMeter {
+  readonly reading = newReading()
+  readonly #keys: ReadonlySet<string>
+  readonly #readAnswer: (answer: ScannedObject, reading: MeterReading) => void
+  #chunks: Buffer[] = []
+  #bytes = 0
+
+  /** `readAnswer` is not called for what is no JSON object: that is no answer, and has not ended. */
+  constructor(keys: ReadonlySet<string>, readAnswer: (answer: ScannedObject, reading: MeterReading) => void) {
+    this.#keys = keys
+    this.#readAnswer = readAnswer
+  }
+
+  read(bytes: Buffer): number {
+    this.reading.contentSeen = true
+    this.#chunks.push(bytes)
+    this.#bytes += bytes.length + PIECE_BYTES
+    if (this.#bytes > EVENT_BYTES_MAX) throw new EventTooLarge()
+    return -1
+  }
+
+  end(): void {
+    const chunks = this.#chunks
+    this.#chunks = []
+    const answer = scannedOrNull(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), this.#keys)
+    if (answer) this.#readAnswer(answer, this.reading)
+  }
+}

@@ -1,0 +1,25 @@
+import type { ScannedObject } from '../../lib/json-scan.ts'
+import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
+import { textsIn } from '../openai/texts.ts'
+import type { CallFacts, Headers } from '../protocol.ts'
+import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
+
+const ROUTING_KEYS: ReadonlySet<string> = new Set([
+  ...['model', 'stream', 'max_output_tokens', 'instructions', 'input'],
+  ...CONVERSATION_FIELDS,
+])
+
+/** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
+export function parseResponses(headers: Headers, body: Buffer): CallFacts {
+  const keys = scanRequest(body, ROUTING_KEYS)
+  return factsOf(headers, keys, tokensMax(keys, 'max_output_tokens'), () => beginningOf(keys))
+}
+
+function beginningOf(keys: ScannedObject): Beginning | null {
+  const input = keys.value('input')
+  const system = textsIn(keys.value('instructions'))
+  if (typeof input === 'string') return { system, firstUser: [input] }
+  if (!Array.isArray(input)) return null
+  const first = input.find((item) => item?.role === 'user')
+  return first ? { system, firstUser: textsIn(first.content) } : null
+}
