@@ -42,7 +42,7 @@ function entry({ path, help, type, env, legacyEnv, default: fallback }: ConfigKe
 function asYaml(value: unknown): string {
   // Numbers that the schema keeps as text, so that no digit is lost, are written as numbers.
   if (typeof value === 'string' && /^\d+(\.\d+)?$/.test(value)) return value
-  return stringify(value, { collectionStyle: 'flow', flowCollectionPadding: false }).trimEnd()
+  return stringify(value, { collectionStyle: 'flow', flowCollectionPadding: false, lineWidth: 0 }).trimEnd()
 }
 
 function wrapped(text: string): string[] {

@@ -298,7 +298,14 @@ export const schema = z.strictObject({
             hostName,
             'host names',
             'Hosts that accounts may call; *.example.com covers subdomains.',
-            ['api.anthropic.com', 'api.openai.com', 'chatgpt.com'],
+            [
+              'api.anthropic.com',
+              'api.openai.com',
+              'chatgpt.com',
+              'generativelanguage.googleapis.com',
+              'cloudcode-pa.googleapis.com',
+              'daily-cloudcode-pa.googleapis.com',
+            ],
             reloads,
           ),
           allow_insecure_http: yesNo('Accounts may use http: URLs.', false, {

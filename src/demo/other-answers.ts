@@ -18,6 +18,15 @@ export function otherAnswer(path: string, headers: IncomingHttpHeaders, bodyByte
   if (path.includes(':loadCodeAssist')) {
     return { currentTier: { id: 'standard-tier' }, cloudaicompanionProject: 'fake-project' }
   }
+  if (path.includes(':retrieveUserQuota')) {
+    return {
+      buckets: GEMINI_MODELS.map((modelId) => ({
+        modelId,
+        remainingFraction: 0.75,
+        resetTime: '2026-12-01T00:00:00Z',
+      })),
+    }
+  }
   if (path.includes(':fetchAvailableModels')) {
     const quotaInfo = { remainingFraction: 0.75, resetTime: '2026-12-01T00:00:00Z' }
     const models = [...GEMINI_MODELS, 'claude-opus-5-5'].map((id) => [id, { quotaInfo, displayName: id }])

@@ -4,7 +4,7 @@ import type { RestKind } from './fault.ts'
 import type { Limit } from './limit.ts'
 import type { ModelMap } from './model-map.ts'
 
-export const PROVIDERS = ['anthropic', 'openai'] as const
+export const PROVIDERS = ['anthropic', 'openai', 'gemini', 'antigravity'] as const
 export type ProviderName = (typeof PROVIDERS)[number]
 
 /** paused: by the operator · disabled: by the gateway, with a reason, until the operator looks at it. */
@@ -54,8 +54,8 @@ export interface VendorWindow {
   lengthMs: number | null
   /** Patterns of the models that count against it; null = all, empty = some, and nobody says which. */
   models: readonly string[] | null
-  /** Where it was read. */
-  source: 'headers'
+  /** Where it was read: in the heads of answers, or in a list of models. */
+  source: 'headers' | 'models'
   sampledAtMs: number
 }
 

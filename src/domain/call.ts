@@ -2,7 +2,7 @@ import type { ProviderName } from './account.ts'
 import type { LimitStanding } from './limit.ts'
 import type { Usage } from './usage.ts'
 
-export const PROTOCOLS = ['anthropic-messages', 'openai-responses', 'openai-chat'] as const
+export const PROTOCOLS = ['anthropic-messages', 'openai-responses', 'openai-chat', 'gemini'] as const
 export type ProtocolName = (typeof PROTOCOLS)[number]
 
 /** Programs that can be told by what their requests say. */

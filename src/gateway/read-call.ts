@@ -33,7 +33,7 @@ export async function readCall(
     if (timing) timing.elsewhereMs += performance.now() - identifiedAt // the client's time to send it
     const url = req.url ?? '/'
     const queryAt = url.indexOf('?')
-    const facts = protocol.parse(req.headers, held.bytes)
+    const facts = protocol.parse(req.headers, held.bytes, url)
     let mapped: { model: string; body: Buffer } | null = null
     const bodyFor = (model: string) => {
       if (call.body === null || facts.modelAt === null || model === facts.requestedModel) return call.body

@@ -102,6 +102,30 @@ export function withValueAt(text: Buffer, [start, end]: Place, value: unknown): 
   return Buffer.concat([text.subarray(0, start), Buffer.from(JSON.stringify(value)), text.subarray(end)])
 }
 
+/** Where the elements of a JSON array are, in order; null if this is not one whole array. */
+export function elementPlaces(body: Buffer): Place[] | null {
+  const text = body.toString('latin1') // one character per byte: offsets are those of the body
+  const places: Place[] = []
+  let at = skipSpace(text, 0)
+  if (text.charCodeAt(at) !== OPEN_BRACKET) return null
+  at = skipSpace(text, at + 1)
+  try {
+    let more = text.charCodeAt(at) !== CLOSE_BRACKET
+    while (more) {
+      const end = endOfValue(text, at)
+      places.push([at, end])
+      at = skipSpace(text, end)
+      more = text.charCodeAt(at) === COMMA
+      if (more) at = skipSpace(text, at + 1)
+      else if (text.charCodeAt(at) !== CLOSE_BRACKET) return null
+    }
+  } catch (error) {
+    if (error instanceof JsonScanError) return null
+    throw error
+  }
+  return skipSpace(text, at + 1) === text.length ? places : null
+}
+
 /** Behind the value that begins at `at`. */
 function endOfValue(text: string, at: number): number {
   const first = text.charCodeAt(at)
@@ -160,7 +184,7 @@ function isSpace(character: number): boolean {
 }
 
 function endsScalar(character: number): boolean {
-  return character === COMMA || character === CLOSE_BRACE || isSpace(character)
+  return character === COMMA || character === CLOSE_BRACE || character === CLOSE_BRACKET || isSpace(character)
 }
 
 function notJson(why: string): JsonScanError {

@@ -24,6 +24,7 @@ export interface FoundAccount {
 const FORMATS = [
   'a list of accounts (provider, name, api_key, …)',
   "Codex's auth.json",
+  "Gemini CLI's oauth_creds.json",
   'an export of Sub2API',
   'an export of claude-relay-service',
 ]
@@ -33,6 +34,7 @@ export function accountsInFile(text: string): FoundAccount[] {
   const document = unwrapped(parsed(text))
   if (isRecord(document)) {
     if (isRecord(document.tokens)) return fromCodexLogin(document.tokens)
+    if (typeof document.access_token === 'string') return fromGeminiLogin(document.access_token, document.expiry_date)
     if (CRS_LISTS.some(([list]) => Array.isArray(document[list]))) return fromClaudeRelayService(document)
     if (Array.isArray(document.accounts) && isSub2api(document, document.accounts)) {
       return document.accounts.map((entry, index) => fromSub2api(entry, index))
@@ -122,6 +124,15 @@ function fromCodexLogin(tokens: Record<string, unknown>): FoundAccount[] {
   const signing = tokenOf(accessToken.trim(), typeof accountId === 'string' ? accountId : null)
   const leftOut = ['its refresh token: what it stands for is renewed by Codex alone']
   return [{ ...head, leftOut, account: { provider: 'openai', ...signing, baseUrl: null } }]
+}
+
+// ---- Gemini CLI: what it keeps of a Google login ----
+
+function fromGeminiLogin(accessToken: string, expires: unknown): FoundAccount[] {
+  const leftOut = ['its refresh token: what it stands for is renewed by Gemini CLI alone']
+  const oauth = { accountId: null, expiresAtMs: Number.isSafeInteger(expires) ? (expires as number) : null }
+  const account = { provider: 'gemini' as const, apiKey: accessToken.trim(), oauth, baseUrl: null }
+  return [{ from: 'access_token', name: 'google', provider: 'gemini', paused: false, leftOut, account }]
 }
 
 // ---- Sub2API: its account export (`sub2api-data`, version 1) ----
@@ -226,7 +237,7 @@ function keyAccount(
 
 /** Both write base URLs with or without `/v1` and the path of an endpoint; ours are as the provider's own is. */
 function withOwnVersion(url: string, provider: ProviderName): string {
-  const bare = url.replace(/\/+$/, '').replace(/\/v1(\/messages|\/responses|\/chat\/completions)?$/, '')
+  const bare = url.replace(/\/+$/, '').replace(/\/v1(?:beta)?(\/messages|\/responses|\/chat\/completions)?$/, '')
   return bare + new URL(providers[provider].defaultBaseUrl).pathname.replace(/\/$/, '')
 }
 

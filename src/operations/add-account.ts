@@ -46,6 +46,12 @@ export async function addAccount(work: Workspace, input: NewAccount): Promise<St
 /** A new account, checked and sealed, as the store takes it. Throws `invalid_request`. */
 export function preparedAccount(work: Workspace, input: NewAccount): AddAccount {
   const id = newId('acc')
+  const { title, environment, loginClient } = providers[input.provider]
+  if (!input.oauth && environment === null) {
+    throw new GatewayError('invalid_request', `${title} knows no API keys`, {
+      hint: 'Import a login: subgate account import --help',
+    })
+  }
   return {
     id,
     provider: input.provider,
@@ -59,7 +65,7 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     deadlines: input.deadlines ?? {},
     models: input.models ?? [],
     modelMap: checkedModelMap(input.modelMap ?? {}),
-    onlyClient: input.onlyClient ?? null,
+    onlyClient: input.onlyClient === undefined && input.oauth ? loginClient : (input.onlyClient ?? null),
     pauseAt: checkedPauses(input.provider, [], input.pauseAt ?? []),
     headers: checkedHeaders(input.headers ?? {}),
     expiresAtMs: input.expiresAtMs ?? input.oauth?.expiresAtMs ?? null,
@@ -151,7 +157,9 @@ function checkedToken(accessToken: string): string {
 
 /** Names that say who we are or how the message is framed are not the operator's to set. */
 const RESERVED = new Set(
-  'host content-length transfer-encoding connection keep-alive upgrade expect te x-api-key authorization'.split(' '),
+  'host content-length transfer-encoding connection keep-alive upgrade expect te x-api-key x-goog-api-key authorization'.split(
+    ' ',
+  ),
 )
 
 function checkedHeaders(headers: Record<string, string>): Record<string, string> {

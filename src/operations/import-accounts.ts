@@ -1,9 +1,11 @@
 import { secretOf } from '../domain/account.ts'
-import { isGatewayError } from '../domain/errors.ts'
+import { GatewayError, isGatewayError } from '../domain/errors.ts'
+import { redact } from '../lib/log.ts'
 import { providers } from '../providers/index.ts'
 import type { StoredAccount } from '../store/store.ts'
 import type { FoundAccount } from './account-files.ts'
 import { defaultBaseUrl, type NewAccount, preparedAccount } from './add-account.ts'
+import { askUpstream } from './ask-upstream.ts'
 import type { Workspace } from './workspace.ts'
 
 /** What became of one entry of an import. */
@@ -21,7 +23,7 @@ export interface ImportedAccount {
 /** Accounts in the variables that the providers' own tools read. */
 export function accountsInEnvironment(env: NodeJS.ProcessEnv): FoundAccount[] {
   return Object.values(providers).flatMap(({ name, environment }): FoundAccount[] => {
-    const apiKey = env[environment.apiKey]?.trim()
+    const apiKey = environment && env[environment.apiKey]?.trim()
     if (!apiKey) return []
     const account = { provider: name, apiKey, baseUrl: env[environment.baseUrl]?.trim() || null }
     return [{ from: environment.apiKey, name, provider: name, account, paused: false, leftOut: [] }]
@@ -53,7 +55,8 @@ export async function importAccounts(
     }
     const name = freeName(head.name, names)
     try {
-      const prepared = preparedAccount(work, { ...account, name, groupIds })
+      const whole = dryRun ? account : await withAccountId(work, account)
+      const prepared = preparedAccount(work, { ...whole, name, groupIds })
       const { id } = prepared
       if (!dryRun) {
         await work.store.accounts.add(prepared)
@@ -70,6 +73,31 @@ export async function importAccounts(
     }
   }
   return results
+}
+
+type FoundCredentials = Exclude<FoundAccount['account'], { refusal: string }>
+
+/** With what its calls belong to, where a login does not say so itself. Throws `unavailable` if its provider does not tell. */
+async function withAccountId(work: Workspace, account: FoundCredentials): Promise<FoundCredentials> {
+  const { provider: name, apiKey: accessToken, oauth } = account
+  const provider = providers[name]
+  if (!oauth || oauth.accountId !== null || !provider.readAccountId) return account
+  const called = { baseUrl: account.baseUrl ?? defaultBaseUrl(account), headers: account.headers ?? {} }
+  const credentials = { kind: 'oauth', accessToken, ...oauth } as const
+  const asked = await askUpstream(
+    work,
+    provider.request('identity', { headers: {}, query: '' }, called, credentials, null),
+  )
+  const accountId = 'failure' in asked || asked.head.status !== 200 ? null : provider.readAccountId(asked.body)
+  if (accountId !== null) return { ...account, oauth: { ...oauth, accountId } }
+  const why = 'failure' in asked ? asked.failure : provider.readFault(asked.head, asked.body, work.clock()).message
+  throw new GatewayError(
+    'unavailable',
+    `${provider.title} does not tell what this login's calls belong to: ${redact(why)}`,
+    {
+      hint: 'Sign in once with its own program, or give account_id.',
+    },
+  )
 }
 
 function identityOf(account: Pick<NewAccount, 'provider' | 'baseUrl' | 'apiKey' | 'oauth'>): string {

@@ -2,7 +2,7 @@ import type { UpstreamFault } from '../domain/fault.ts'
 import { redact } from '../lib/log.ts'
 import { providers } from '../providers/index.ts'
 import type { StoredAccount } from '../store/store.ts'
-import { collectBody, isFailure, UpstreamClient } from '../upstream/client.ts'
+import { askUpstream } from './ask-upstream.ts'
 import type { Workspace } from './workspace.ts'
 
 /** What an account's upstream said to a question that costs nothing. */
@@ -18,9 +18,6 @@ export interface AccountTest {
   durationMs: number
 }
 
-const TIMEOUT_MS = 15_000
-const BODY_BYTES_MAX = 4 * 1024 * 1024
-
 /** Asks the account's upstream for its model list: the one question that proves a credential and is not billed. */
 export async function testAccount(work: Workspace, account: StoredAccount): Promise<AccountTest> {
   const provider = providers[account.provider]
@@ -31,31 +28,20 @@ export async function testAccount(work: Workspace, account: StoredAccount): Prom
     ...more,
   })
   const credentials = work.secrets.openCredentials(account)
-  const { config } = work
-  await using upstream = new UpstreamClient({
-    rules: () => config.urls,
-    connectTimeoutMs: () => account.deadlines.connectMs ?? config.gateway.connectTimeoutMs,
-  })
   const forwarded = { headers: {}, query: '?limit=1000' }
-  const exchange = upstream.send(provider.request('models', forwarded, account, credentials, null))
-  const timer = setTimeout(() => exchange.cancel(`no answer within ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS)
-  try {
-    const head = await exchange.head
-    if (isFailure(head)) return verdict('fails', head.message, { blame: 'upstream', remedy: head.hint ?? null })
-    const { body, failure } = await collectBody(exchange, BODY_BYTES_MAX)
-    if (failure) return verdict('fails', failure.message, { blame: 'upstream' })
-    if (head.status === 200) {
-      try {
-        const models = provider.readModels(body).length
-        return verdict('works', `it lists ${models} models`, { models })
-      } catch {
-        return verdict('reached', 'it answers, but with no model list that can be read')
-      }
+  const request = provider.request('models', forwarded, account, credentials, null)
+  const asked = await askUpstream(work, request, account.deadlines.connectMs)
+  if ('failure' in asked) return verdict('fails', asked.failure, { blame: 'upstream', remedy: asked.remedy })
+  const { head, body } = asked
+  if (head.status === 200) {
+    try {
+      const models = provider.readModels(body).length
+      return verdict('works', `it lists ${models} models`, { models })
+    } catch {
+      return verdict('reached', 'it answers, but with no model list that can be read')
     }
-    const fault = provider.readFault(head, body, work.clock())
-    if (fault.blame === 'request') return verdict('reached', `it answers ${head.status} and has no model list`)
-    return verdict('fails', `${fault.message} (${fault.reason}, HTTP ${head.status})`, { blame: fault.blame })
-  } finally {
-    clearTimeout(timer)
   }
+  const fault = provider.readFault(head, body, work.clock())
+  if (fault.blame === 'request') return verdict('reached', `it answers ${head.status} and has no model list`)
+  return verdict('fails', `${fault.message} (${fault.reason}, HTTP ${head.status})`, { blame: fault.blame })
 }

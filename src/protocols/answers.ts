@@ -25,12 +25,24 @@ function blockEvents(block: AssistantBlock): NeutralEvent[] {
   }
 }
 
+/** The whole blocks of some events. */
+export function blocksOf(events: readonly NeutralEvent[]): AssistantBlock[] {
+  const gatherer = new AnswerGatherer()
+  for (const event of events) gatherer.push(event)
+  return gatherer.content
+}
+
 /** Gathers a stream into the answer that it is. */
 export class AnswerGatherer {
   readonly #head = { id: '', model: '' }
   readonly #content: AssistantBlock[] = []
   #open: AssistantBlock | null = null
   #answer: NeutralAnswer | null = null
+
+  /** Those blocks that are whole. */
+  get content(): AssistantBlock[] {
+    return this.#content
+  }
 
   /** Null until the stream has finished. */
   get answer(): NeutralAnswer | null {

@@ -74,6 +74,14 @@ export class Fields {
     throw badField(this.where(name), 'must be a list')
   }
 
+  /** The texts of a list; empty if it is absent. */
+  texts(name: string): string[] {
+    return (this.list(name) ?? []).map((item, index) => {
+      if (typeof item !== 'string') throw badField(`${this.where(name)}.${index}`, 'must be a text')
+      return item
+    })
+  }
+
   /** The objects of a list; empty if it is absent. */
   objects(name: string): Fields[] {
     return (this.list(name) ?? []).map((item, index) => new Fields(item, `${this.where(name)}.${index}`))

@@ -12,7 +12,11 @@ export function objectOf(text: string): JsonObject | null {
 }
 
 export function asObject(value: unknown): JsonObject | null {
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as JsonObject) : null
+  return isObject(value) ? value : null
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
 }
 
 /** Empty unless it is a text. */

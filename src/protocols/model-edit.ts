@@ -8,6 +8,8 @@ export interface ModelPlace {
   holder: string | null
   /** Only the first event that has it does. */
   once: boolean
+  /** The name's own name, if it is not `model`. */
+  key?: string
 }
 
 /**
@@ -17,15 +19,16 @@ export interface ModelPlace {
 export function modelEdit(sent: string, asked: string, stream: boolean, at: ModelPlace): AnswerEdit | null {
   if (sent === asked) return null
   if (stream) return streamEdit(sent, asked, at)
+  const { key = 'model' } = at
   return (body) => {
-    const place = modelPlace(body, sent)
+    const place = modelPlace(body, sent, key)
     return place ? withValueAt(body, place, asked) : body
   }
 }
 
-function streamEdit(sent: string, asked: string, { holder, once }: ModelPlace): AnswerEdit {
+function streamEdit(sent: string, asked: string, { holder, once, key = 'model' }: ModelPlace): AnswerEdit {
   const keys = new Set(holder === null ? [] : [holder])
-  const word = `"${holder ?? 'model'}"`
+  const word = `"${holder ?? key}"`
   let isOver = false
   return (bytes) => {
     if (isOver || !bytes.includes(word)) return bytes
@@ -35,7 +38,7 @@ function streamEdit(sent: string, asked: string, { holder, once }: ModelPlace): 
       const named = namedIn(event, holder, keys)
       if (!named) continue
       isOver = once
-      const place = modelPlace(named.json, sent)
+      const place = modelPlace(named.json, sent, key)
       const inText = (at: number) => placeOfData(text, event.start, named.at + at)
       if (place) places.push([inText(place[0]), inText(place[1])])
       if (once) break
@@ -56,10 +59,8 @@ function namedIn(
   return place ? { json: json.subarray(...place), at: place[0] } : null
 }
 
-const MODEL_KEY: ReadonlySet<string> = new Set(['model'])
-
 /** Where an object names this model; null if it names another, or none. */
-function modelPlace(object: Buffer, model: string): Place | null {
-  const scanned = scannedOrNull(object, MODEL_KEY)
-  return scanned?.value('model') === model ? (scanned.place('model') ?? null) : null
+function modelPlace(object: Buffer, model: string, key: string): Place | null {
+  const scanned = scannedOrNull(object, new Set([key]))
+  return scanned?.value(key) === model ? (scanned.place(key) ?? null) : null
 }

@@ -62,8 +62,11 @@ export interface MediaBlock {
   detail: 'low' | 'high' | 'auto' | null
 }
 
-/** Whose models can read a signature again. Every other vendor refuses it. */
-export const SIGNATURE_VENDORS = ['anthropic', 'openai', 'gemini'] as const
+/**
+ * Whose models can read a signature again; every other vendor refuses it. antigravity: Google's service for Claude, which
+ * neither reads Anthropic's own nor makes signatures that Anthropic reads.
+ */
+export const SIGNATURE_VENDORS = ['anthropic', 'openai', 'gemini', 'antigravity'] as const
 export type SignatureVendor = (typeof SIGNATURE_VENDORS)[number]
 
 export interface Signature {

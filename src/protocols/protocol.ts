@@ -11,8 +11,8 @@ export type Headers = Readonly<Record<string, string | string[] | undefined>>
 /** A wire format that clients speak. */
 export interface Protocol {
   readonly name: ProtocolName
-  /** What routing needs to know of a request. Throws `invalid_request`. */
-  parse(headers: Headers, body: Buffer): CallFacts
+  /** What routing needs to know of a request, some of which may stand in its path (with its query). Throws `invalid_request`. */
+  parse(headers: Headers, body: Buffer, path: string): CallFacts
   /** A meter for one answer: a stream of events, or one JSON body. */
   usageMeter(stream: boolean): UsageMeter
   /** How an answer has to be changed for whoever asked so; null = its bytes pass, as they do unless there is a reason. */

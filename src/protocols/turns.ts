@@ -58,3 +58,19 @@ export function mergedTurns(turns: readonly Turn[]): Turn[] {
   }
   return merged
 }
+
+/** Where there is no place for the operator's words between turns they are the user's, in a frame that says whose they are. */
+export function withoutSystemTurns(turns: readonly Turn[]): Turn[] {
+  return turns.map((turn) => {
+    if (turn.role !== 'system') return turn
+    const content = turn.content.map(({ text }) => ({ kind: 'text' as const, text: `<system>\n${text}\n</system>` }))
+    return { role: 'user', content }
+  })
+}
+
+/** Vendors whose format wants the user to begin refuse a conversation that an assistant begins. */
+export function startedByUser(turns: Turn[]): Turn[] {
+  const first = turns.find(({ role }) => role !== 'system')
+  if (first?.role === 'user') return turns
+  return [{ role: 'user', content: [{ kind: 'text', text: 'Continue.' }] }, ...turns]
+}

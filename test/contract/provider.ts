@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import type { Account, Credentials, VendorWindow } from '../../src/domain/account.ts'
+import { type Account, type Credentials, secretOf, type VendorWindow } from '../../src/domain/account.ts'
 import type { UpstreamFault } from '../../src/domain/fault.ts'
 import type { Headers } from '../../src/protocols/protocol.ts'
-import type { Operation, Provider } from '../../src/providers/provider.ts'
+import type { Forwarded, Operation, Provider } from '../../src/providers/provider.ts'
 import { keepSecret, secretKey } from '../support/secrets.ts'
 
 type Expected = Partial<Omit<UpstreamFault, 'upstreamBody' | 'upstreamHeaders'>>
@@ -31,6 +31,14 @@ export interface WindowSample {
 /** What is particular to a provider in the tests that every provider passes. */
 export interface ProviderSamples {
   operations: Partial<Record<Operation, { method: 'GET' | 'POST'; path: string }>>
+  /** What else the gateway tells of a request, where its path says what is asked for. */
+  asked?(operation: Operation): Partial<Forwarded>
+  /** By what accounts sign; absent = an API key. */
+  credentials?: Credentials
+  /** Requests go in an envelope, and so not as they came. */
+  enveloped?: true
+  /** Operations that ask for a list in another way than a client's query does. */
+  withoutQuery?: Operation[]
   /** Client headers that go on as they are. */
   forwarded: Record<string, string>
   /** The header that signs a call, made from the API key. */
@@ -84,7 +92,7 @@ const NEVER_FORWARDED = [
 const PLAIN = { retryAfterMs: null, restUntilMs: null, scope: 'account', disables: false, mayBeRunning: false } as const
 
 export function providerContract(t: Test, provider: Provider, samples: ProviderSamples): void {
-  const credentials: Credentials = { kind: 'api_key', apiKey: secretKey() }
+  const credentials: Credentials = samples.credentials ?? { kind: 'api_key', apiKey: secretKey() }
   const account = (changes: Partial<Account> = {}): Account => ({
     id: 'acc_1',
     provider: provider.name,
@@ -117,7 +125,13 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
 
   /** The request that a call becomes, its headers as pairs. */
   function built(operation: Operation, headers: Headers, query = '', of = account()) {
-    const request = provider.request(operation, { headers, query }, of, credentials, BODY)
+    const request = provider.request(
+      operation,
+      { headers, query, ...samples.asked?.(operation) },
+      of,
+      credentials,
+      BODY,
+    )
     const pairs = Array.from({ length: request.headers.length / 2 }, (_, i) => request.headers.slice(2 * i, 2 * i + 2))
     return { ...request, pairs, get: (name: string) => pairs.filter(([key]) => key === name).map(([, value]) => value) }
   }
@@ -128,8 +142,9 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
       for (const operation of operations) {
         const request = built(operation, {}, '?beta=true&x=%20')
         const { method, path } = samples.operations[operation] as { method: 'GET' | 'POST'; path: string }
-        t.match(request, { method, path: `${path}?beta=true&x=%20`, baseUrl: 'https://upstream.example/prefix' })
-        t.equal(request.body, BODY, 'the same buffer, not a copy')
+        const query = samples.withoutQuery?.includes(operation) ? '' : '?beta=true&x=%20'
+        t.match(request, { method, path: path + query, baseUrl: 'https://upstream.example/prefix' })
+        if (!samples.enveloped) t.equal(request.body, BODY, 'the same buffer, not a copy')
         t.equal(built(operation, {}).path, path)
       }
     },
@@ -144,7 +159,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
         secrets.filter(([, secret]) => sent.includes(secret as string)),
         [],
       )
-      const [name, value] = samples.signature(credentials.apiKey)
+      const [name, value] = samples.signature(secretOf(credentials))
       t.same(request.get(name), [value], 'signed once, with the account’s key')
       t.same(request.get('accept-encoding'), ['identity'])
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { JsonScanError, scanTopLevel, withValueAt } from '../../src/lib/json-scan.ts'
+import { elementPlaces, JsonScanError, scanTopLevel, withValueAt } from '../../src/lib/json-scan.ts'
 
 const WANTED = ['model', 'stream', 'messages', '__proto__', 'constructor', 'a', '']
 const wanted = new Set(WANTED)
@@ -177,4 +177,14 @@ t.test('what is no object is refused in words for whoever sent it', async (t) =>
     refusals.map(([, refused]) => ({ refused })),
   )
   t.equal(scanTopLevel(Buffer.from('{"model":tru}'), wanted).value('model'), undefined, 'structure, not grammar')
+})
+
+t.test('the elements of an array are found, of one whole array only', async (t) => {
+  const elements = (text: string) => {
+    const body = Buffer.from(text)
+    return elementPlaces(body)?.map(([start, end]) => body.toString('utf8', start, end)) ?? null
+  }
+  t.same(elements(' [ {"a":[1,"]"]} ,\n"é, " , 7,[] ] '), ['{"a":[1,"]"]}', '"é, "', '7', '[]'])
+  t.same(elements('[]'), [])
+  for (const text of ['', '{}', '[', '[1', '[1,', '[1]x', '[1 2]', '["a]', '[,]']) t.equal(elements(text), null, text)
 })

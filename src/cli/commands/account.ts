@@ -87,7 +87,7 @@ export const fill: Fill = (account, act) => {
     .option('--from-env', "take API keys from the variables that the vendors' own tools read")
     .option(
       '--file <path>',
-      "a JSON or YAML list, a Sub2API or claude-relay-service export, or Codex's auth.json; - = standard input",
+      "a JSON or YAML list, a Sub2API or claude-relay-service export, Codex's auth.json or Gemini CLI's oauth_creds.json; - = standard input",
     )
     .option('--allow-host', 'put the hosts of base URLs on the allowlist')
     .option('--group <group>', `groups that may use them (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
@@ -95,7 +95,7 @@ export const fill: Fill = (account, act) => {
     .addHelpText(
       'after',
       `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.
-Of a ChatGPT login an access token will do in place of the key (access_token, account_id), or Codex's own auth.json; nobody renews it here.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
+Of a ChatGPT or Google login an access token will do in place of the key (access_token, and account_id for its workspace or project), or the file\nthat Codex or Gemini CLI keeps it in; nobody renews it here.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
     )
     .action(act(importThem))
   account
@@ -358,7 +358,7 @@ async function importThem(context: Context, flags: ImportFlags): Promise<void> {
     ...(flags.file === undefined ? [] : accountsInFile(readInput(flags.file))),
   ]
   if (found.length === 0) {
-    const names = Object.values(providers).map(({ environment }) => environment.apiKey)
+    const names = Object.values(providers).flatMap(({ environment }) => environment?.apiKey ?? [])
     throw new GatewayError(
       'not_found',
       flags.file ? 'the file lists no accounts' : `the environment has no ${names.join(' or ')}`,

@@ -11,6 +11,7 @@ import type {
   Signature,
   Stop,
 } from '../neutral.ts'
+import { argumentsOf, inputOf } from '../tool-inputs.ts'
 import type { ToolNames } from '../tool-names.ts'
 import { mergeUsage, type ReportedUsage } from './usage.ts'
 
@@ -91,13 +92,6 @@ export function callHead(block: JsonObject, names: ToolNames) {
   }
 }
 
-/** The free text of a custom tool travels as the one field of an object. */
-export function inputOf(input: unknown, tool: 'function' | 'custom'): string {
-  if (tool === 'function') return JSON.stringify(input ?? {})
-  const text = (input as JsonObject | null)?.input
-  return typeof text === 'string' ? text : JSON.stringify(input ?? '')
-}
-
 // ---- for clients ----
 
 export function encodeMessagesAnswer({ content, stop, usage }: NeutralAnswer, asker: Asker): Buffer {
@@ -151,7 +145,7 @@ function blockFor(block: AssistantBlock): JsonObject {
     case 'reasoning':
       return reasoningFor(block)
     case 'tool_call':
-      return { ...callFor(block.id, block.name), input: argumentsOf(block.input) }
+      return { ...callFor(block.id, block.name), input: argumentsOf(block.input, 'function') }
     case 'media':
       return { type: 'text', text: mediaNote(block.mediaType), citations: null }
   }
@@ -169,12 +163,6 @@ export function callFor(id: string, name: string): JsonObject {
 /** The format has no place for what a model draws or says aloud. */
 export function mediaNote(mediaType: string | null): string {
   return `[The model answered with ${mediaType ?? 'a file'}, which this API cannot carry.]`
-}
-
-/** What a model was cut off in is kept as it is. */
-function argumentsOf(input: string): unknown {
-  const value = input === '' ? {} : objectOf(input)
-  return value ?? { _raw: input }
 }
 
 // ---- errors ----

@@ -51,7 +51,7 @@ export function decodeMessagesRequest(body: Buffer): DecodedRequest {
     topP: fields.number('top_p'),
     topK: fields.number('top_k'),
     seed: null,
-    stopSequences: (fields.list('stop_sequences') ?? []).map(String),
+    stopSequences: fields.texts('stop_sequences'),
     reasoning: reasoningOf(fields.object('thinking'), effort ?? effortOfAll),
     outputFormat: formatOf(output),
     verbosity: null,

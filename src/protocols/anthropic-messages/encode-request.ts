@@ -12,8 +12,9 @@ import type {
   ToolChoice,
   Turn,
 } from '../neutral.ts'
+import { argumentsOf, customParameters } from '../tool-inputs.ts'
 import { COMMON_NAMES, ToolNames } from '../tool-names.ts'
-import { mergedTurns, pairedTurns } from '../turns.ts'
+import { mergedTurns, pairedTurns, startedByUser, withoutSystemTurns } from '../turns.ts'
 
 /** The format wants a limit, and clients of others rarely set one: all of Claude's models since 4 can write this much. */
 const MAX_TOKENS = 32_000
@@ -69,22 +70,6 @@ export function encodeMessagesRequest(request: NeutralRequest, { model, vendor }
   if (request.verbosity !== null) dropped.add('verbosity')
   if (request.cacheKey !== null) dropped.add('prompt_cache_key')
   return { body: Buffer.from(JSON.stringify(body)), dropped: [...dropped], names }
-}
-
-/** Where there is no place for the operator's words between turns they are the user's, in a frame that says whose they are. */
-function withoutSystemTurns(turns: readonly Turn[]): Turn[] {
-  return turns.map((turn) => {
-    if (turn.role !== 'system') return turn
-    const content = turn.content.map(({ text }) => ({ kind: 'text' as const, text: `<system>\n${text}\n</system>` }))
-    return { role: 'user', content }
-  })
-}
-
-/** The format wants the user to begin. */
-function startedByUser(turns: Turn[]): Turn[] {
-  const first = turns.find(({ role }) => role !== 'system')
-  if (first?.role === 'user') return turns
-  return [{ role: 'user', content: [{ kind: 'text', text: 'Continue.' }] }, ...turns]
 }
 
 class TurnWriter {
@@ -153,8 +138,8 @@ class TurnWriter {
   }
 
   #call({ id, namespace, name, tool, input }: ToolCallBlock): Block {
-    const given = tool === 'custom' ? { input } : objectOf(input)
-    return { type: 'tool_use', id: idOf(id), name: this.#names.wireName(namespace, name), input: given }
+    const wireName = this.#names.wireName(namespace, name)
+    return { type: 'tool_use', id: idOf(id), name: wireName, input: argumentsOf(input, tool) }
   }
 }
 
@@ -165,16 +150,6 @@ function textOf({ text }: TextBlock): Block[] {
 
 function urlOf(url: string): Block {
   return { type: 'url', url }
-}
-
-/** The arguments of a call; what a model was cut off in is kept as it is. */
-function objectOf(input: string): JsonObject {
-  if (input === '') return {}
-  try {
-    const value: unknown = JSON.parse(input)
-    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as JsonObject
-  } catch {}
-  return { _raw: input }
 }
 
 /** Others' ids have characters that are refused here. */
@@ -199,14 +174,12 @@ function toolOf(tool: Tool, names: ToolNames, dropped: Set<string>): Block[] {
       ]
     }
     case 'custom': {
-      const { namespace, name, description, format } = tool
-      const grammar = format === null ? {} : { description: `Text of this form: ${JSON.stringify(format)}` }
-      const properties = { input: { type: 'string', ...grammar } }
+      const { namespace, name, description } = tool
       return [
         {
           name: names.wireName(namespace, name),
           ...(description !== null && { description }),
-          input_schema: { type: 'object', properties, required: ['input'] },
+          input_schema: customParameters(tool),
         },
       ]
     }

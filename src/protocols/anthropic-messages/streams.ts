@@ -4,13 +4,13 @@ import { wrappedSignature } from '../foreign-signature.ts'
 import { objectOf, textOf } from '../loose-json.ts'
 import type { JsonObject, NeutralEvent, OpenBlock, Signature, Stop } from '../neutral.ts'
 import { readEvents } from '../sse.ts'
+import { inputOf } from '../tool-inputs.ts'
 import type { ToolNames } from '../tool-names.ts'
 import {
   callFor,
   callHead,
   errorOf,
   head,
-  inputOf,
   mediaNote,
   signed,
   stopFor,

@@ -13,6 +13,7 @@ import type {
   UserBlock,
 } from '../neutral.ts'
 import { effortOf, jsonSchemaOut } from '../openai/settings.ts'
+import { customParameters } from '../tool-inputs.ts'
 import { COMMON_NAMES, ToolNames } from '../tool-names.ts'
 import { pairedTurns } from '../turns.ts'
 
@@ -146,9 +147,7 @@ function toolOf(tool: Tool, names: ToolNames, dropped: Set<string>): JsonObject[
     const strict = tool.strict === null ? {} : { strict: tool.strict }
     return [{ type: 'function', function: { ...head, parameters: tool.parameters, ...strict } }]
   }
-  const form = tool.format === null ? {} : { description: `Text of this form: ${JSON.stringify(tool.format)}` }
-  const parameters = { type: 'object', properties: { input: { type: 'string', ...form } }, required: ['input'] }
-  return [{ type: 'function', function: { ...head, parameters } }]
+  return [{ type: 'function', function: { ...head, parameters: customParameters(tool) } }]
 }
 
 function choiceOf({ toolChoice, parallelToolCalls }: NeutralRequest, names: ToolNames): JsonObject {

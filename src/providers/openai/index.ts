@@ -11,6 +11,7 @@ export const openai: Provider = {
   title: 'OpenAI',
   defaultBaseUrl: 'https://api.openai.com/v1',
   oauthBaseUrl: CODEX_BACKEND_URL,
+  loginClient: 'codex',
   environment: { apiKey: 'OPENAI_API_KEY', baseUrl: 'OPENAI_BASE_URL' },
   defaultModels: [
     'gpt-*',
@@ -28,6 +29,7 @@ export const openai: Provider = {
     'sora-*',
   ],
   speaks: (account) => (isCodexBackend(account) ? ['openai-responses'] : ['openai-responses', 'openai-chat']),
+  signedBy: () => 'openai',
   alwaysStreams: isCodexBackend,
   request: openaiRequest,
   readFault: openaiFault,

@@ -505,6 +505,7 @@ t.test('import takes the access token of a ChatGPT login, from Codex or from a l
     baseUrl: 'https://chatgpt.com/backend-api/codex',
     expiresAtMs: exp * 1000,
     concurrency: 3,
+    onlyClient: 'codex',
   })
   const later = Date.UTC(2037, 0, 1) / 1000
   const renew = subgate.with({ env: { TOKEN: accessToken({ exp: later }) } })
@@ -599,4 +600,61 @@ t.test('an account for one program, and shares of windows at which it pauses', a
   t.match(await set('--pause-at', 'none', '--only-client', 'none'), { code: 0 })
   t.match(await show(), { onlyClient: null, pauseAt: [] })
   t.notMatch((await subgate('account', 'show', 'mine')).stdout, /only for|pauses at/)
+})
+
+t.test('import takes a Google login, and asks which project its calls belong to', async (t) => {
+  await using upstream = await FakeUpstream.start()
+  const home = await initializedCli()
+  const subgate: Cli = Object.assign(home.with({ env: LOCAL }), {
+    with: home.with,
+    home: home.home,
+    dataDir: home.dataDir,
+  })
+  const token = () => keepSecret(`ya29.${Math.random().toString(36).repeat(2)}`)
+  const base_url = `${upstream.url}/v1internal`
+  const antigravity = { provider: 'antigravity', base_url }
+  const list = [
+    { ...antigravity, name: 'asked', access_token: token() },
+    { ...antigravity, name: 'told', access_token: token(), account_id: 'mine' },
+  ]
+  const { rows } = await imported(subgate, JSON.stringify(list), '--dry-run')
+  t.match(rows, [{ result: 'added' }, { result: 'added' }])
+  t.equal(upstream.seen.length, 0, 'nobody is asked for a trial')
+  t.match((await imported(subgate, JSON.stringify(list))).rows, [{ result: 'added' }, { result: 'added' }])
+  t.match(upstream.seen, [
+    { path: '/v1internal:loadCodeAssist', headers: { authorization: `Bearer ${list[0]?.access_token}` } },
+  ])
+  t.match((await subgate('account', 'show', 'asked', '--json')).json(), { onlyClient: null, concurrency: 3 })
+  upstream.seen.length = 0
+  t.match((await subgate('account', 'test', 'asked', '--json')).json(), [{ result: 'works', models: 3 }])
+  t.same(JSON.parse(upstream.seen[0]?.body ?? ''), { project: 'fake-project' })
+
+  upstream.elsewhere({ body: '{}' })
+  const nobody = [{ ...antigravity, name: 'new', access_token: token() }]
+  t.match((await imported(subgate, JSON.stringify(nobody))).rows, [
+    { result: 'refused', detail: /Google Antigravity does not tell what this login.* · Sign in once/ },
+  ])
+  upstream.elsewhere({
+    status: 401,
+    body: JSON.stringify({ error: { code: 401, status: 'UNAUTHENTICATED', message: 'expired' } }),
+  })
+  t.match((await imported(subgate, JSON.stringify(nobody))).rows, [{ result: 'refused', detail: /: expired/ }])
+})
+
+t.test('import reads what Gemini CLI keeps of a Google login', async (t) => {
+  const subgate = await initializedCli()
+  const login = {
+    access_token: keepSecret('ya29.of-gemini-cli-and-nobody'),
+    refresh_token: '1//x',
+    expiry_date: 2_000_000_000_000,
+  }
+  t.match((await imported(subgate, JSON.stringify(login), '--dry-run')).rows, [
+    { name: 'google', provider: 'gemini', result: 'added', detail: /without its refresh token/ },
+  ])
+})
+
+t.test('Antigravity knows no API keys, and says what it takes instead', async (t) => {
+  const subgate = (await initializedCli()).with({ env: { ...LOCAL, KEY: secretKey() } })
+  const added = await subgate('account', 'add', 'antigravity', '--name', 'a', '--from-env', 'KEY')
+  t.match(added, { code: 1, stderr: /Google Antigravity knows no API keys.*account import/s })
 })

@@ -1,0 +1,12 @@
+import { asObject, objectOf, textOf } from '../../protocols/loose-json.ts'
+
+/** What `loadCodeAssist` is asked: which project the account's calls belong to. */
+export function projectQuestion(ideType: string): Buffer {
+  return Buffer.from(JSON.stringify({ metadata: { ideType, platform: 'PLATFORM_UNSPECIFIED', pluginType: 'GEMINI' } }))
+}
+
+/** The project of an account; null if it has none yet, and its owner has to sign in with Google's own program first. */
+export function projectIn(body: Buffer): string | null {
+  const project = objectOf(body.toString('utf8'))?.cloudaicompanionProject
+  return textOf(project) || textOf(asObject(project)?.id) || null
+}
