@@ -82,7 +82,7 @@ export interface CodecSamples {
 
 const NO_NAMES = new ToolNames([], COMMON_NAMES)
 
-function asker(asked: unknown): Asker {
+export function asker(asked: unknown): Asker {
   let ids = 0
   return { model: 'asked-model', asked, nowMs: Date.UTC(2026, 10, 27), newId: (prefix) => `${prefix}${++ids}` }
 }
@@ -203,7 +203,7 @@ export function codecContract(t: Test, { codec, says, path, streams, requests, a
 
 // ---- reading ----
 
-function readStream(codec: Codec, pieces: Buffer[], names = NO_NAMES): NeutralEvent[] {
+export function readStream(codec: Codec, pieces: Buffer[], names = NO_NAMES): NeutralEvent[] {
   const splitter = new SseSplitter()
   const decoder = codec.decodeStream(names)
   const read: NeutralEvent[] = []
@@ -217,7 +217,7 @@ function readStream(codec: Codec, pieces: Buffer[], names = NO_NAMES): NeutralEv
   return read
 }
 
-function wholeEvents(bytes: Buffer): Buffer[] {
+export function wholeEvents(bytes: Buffer): Buffer[] {
   return bytes
     .toString()
     .split(/(?<=\n\n)/)
@@ -270,7 +270,7 @@ export function requireGrammar(events: NeutralEvent[]): void {
   if (state !== 'over') throw new Error(`no end: ${JSON.stringify(events)}`)
 }
 
-function gathered(events: NeutralEvent[], bytes: Buffer): NeutralAnswer {
+export function gathered(events: NeutralEvent[], bytes: Buffer): NeutralAnswer {
   requireGrammar(events)
   const gatherer = new AnswerGatherer()
   for (const event of events) gatherer.push(event)
@@ -278,12 +278,12 @@ function gathered(events: NeutralEvent[], bytes: Buffer): NeutralAnswer {
   return gatherer.answer
 }
 
-function withoutId(answer: NeutralAnswer | { kind: string; message: string }): object {
+export function withoutId(answer: NeutralAnswer | { kind: string; message: string }): object {
   return { ...answer, id: '' }
 }
 
 /** True, or throws with both. */
-function same(actual: unknown, expected: unknown): boolean {
+export function same(actual: unknown, expected: unknown): boolean {
   const [a, b] = [canonical(actual), canonical(expected)]
   if (a !== b) throw new Error(`\n${a}\ninstead of\n${b}`)
   return true
@@ -319,7 +319,14 @@ function randomFrom(seed: number): () => number {
 
 /** What a client asked for that offers these tools. */
 function askedFor(codec: Codec, says: Sayable, path: CodecSamples['path'], tools: Tool[]): unknown {
-  const request: NeutralRequest = {
+  const request = requestWith(says, tools)
+  return codec.decodeRequest(codec.encodeRequest(request, { model: 'm', vendor: says.vendor }).body, path(request))
+    .asked
+}
+
+/** The least that a client says that offers these tools. */
+export function requestWith(says: Sayable, tools: Tool[]): NeutralRequest {
+  return {
     model: 'm',
     stream: true,
     system: [],
@@ -339,8 +346,6 @@ function askedFor(codec: Codec, says: Sayable, path: CodecSamples['path'], tools
     cacheKey: null,
     caching: says.caching,
   }
-  return codec.decodeRequest(codec.encodeRequest(request, { model: 'm', vendor: says.vendor }).body, path(request))
-    .asked
 }
 
 // ---- generating ----
@@ -471,7 +476,7 @@ function distinct(tools: Tool[]): Tool[] {
   return once.sort((a, b) => namespaceOf(a).localeCompare(namespaceOf(b)))
 }
 
-function requestOf(says: Sayable): fc.Arbitrary<NeutralRequest> {
+export function requestOf(says: Sayable): fc.Arbitrary<NeutralRequest> {
   return fc
     .array(tool(says), { maxLength: 4 })
     .map(distinct)
@@ -573,7 +578,7 @@ function turnsOf(says: Sayable, rounds: Round[], last: UserBlock[]): Turn[] {
   return turns
 }
 
-function toolsOf({ content }: NeutralAnswer): Tool[] {
+export function toolsOf({ content }: NeutralAnswer): Tool[] {
   const calls = content.filter((block) => block.kind === 'tool_call')
   return distinct(
     calls.map(
@@ -593,7 +598,7 @@ function toolsOf({ content }: NeutralAnswer): Tool[] {
   )
 }
 
-function answerOf(says: Sayable): fc.Arbitrary<NeutralAnswer> {
+export function answerOf(says: Sayable): fc.Arbitrary<NeutralAnswer> {
   return fc
     .array(tool(says), { maxLength: 3 })
     .map(distinct)

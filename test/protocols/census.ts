@@ -9,21 +9,22 @@ export interface Census {
   calls: number
   results: number
   media: number
-  /** All words of the conversation but thoughts. */
+  /** All words of the conversation but thoughts and what calls bring. */
   texts: string[]
 }
 
 const CALLS = new Set(['tool_use', 'function_call', 'custom_tool_call', 'tool_search_call', 'local_shell_call'])
 const MEDIA = new Set(['image', 'document', 'input_image', 'input_file', 'image_url', 'file', 'input_audio'])
-/** Under which words of the conversation stand; what stands above them is the request. */
-const WORDS = new Set(['text', 'content', 'output', 'system', 'instructions', 'input'])
+/** Under which names words of the conversation stand. */
+const WORDS = new Set(['text', 'content', 'output', 'error', 'system', 'instructions'])
 /** Holders of what is no part of the conversation. */
 const PASSED_OVER = new Set(['tools', 'arguments', 'args', 'source', 'inlineData', 'summary'])
 
 export function census(request: JsonObject): Census {
   const counted: Census = { tools: toolsOf(request), calls: 0, results: 0, media: 0, texts: [] }
   const { system, instructions, systemInstruction, messages, input, contents } = request
-  count({ system, instructions, systemInstruction, messages, input, contents }, counted)
+  const text = typeof input === 'string' ? input : undefined
+  count({ system, instructions, systemInstruction, messages, text, input, contents }, counted)
   return counted
 }
 
