@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ProviderName } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { exactNames } from '../domain/model-map.ts'
 import { newCallId } from '../lib/id.ts'
@@ -6,6 +7,7 @@ import { isFrom } from '../protocols/clients.ts'
 import type { Headers, Protocol, ServedModel } from '../protocols/protocol.ts'
 import { collectBody, isFailure } from '../upstream/client.ts'
 import { requireQuota, requireRate } from './allowance.ts'
+import { isOnPath } from './candidacy.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { type Caller, isUsable, type ServingAccount } from './directory.ts'
 import { countRefusal } from './ends.ts'
@@ -113,6 +115,7 @@ export async function listModels(
   req: IncomingMessage,
   res: ServerResponse,
   id: string | null,
+  onlyProvider: ProviderName | null = null,
 ): Promise<void> {
   const arrivedMs = gateway.clock()
   const client = new ClientAnswer(gateway, protocol, res, { callId: newCallId(arrivedMs), arrivedMs })
@@ -121,7 +124,7 @@ export async function listModels(
     gateway.counters.add('models')
     await requireRate(gateway, caller, 'list models', LISTS_PER_MINUTE)
     await requireQuota(gateway, caller)
-    const models = await servedModels(gateway, protocol, caller, req.headers)
+    const models = await servedModels(gateway, onlyProvider, caller, req.headers)
     const one = models.find((model) => model.id === id)
     if (id !== null && !one)
       throw new GatewayError('not_found', `no account serves the model '${id}'`, { shouldRetry: false })
@@ -140,14 +143,15 @@ export async function listModels(
  */
 async function servedModels(
   gateway: Gateway,
-  protocol: Protocol,
+  onlyProvider: ProviderName | null,
   caller: Caller,
   headers: Headers,
 ): Promise<ServedModel[]> {
   const nowMs = gateway.clock()
-  const accounts = gateway.directory.accountsOf(caller.group.id).filter(({ account, provider }) => {
+  const accounts = gateway.directory.accountsOf(caller.group.id).filter((serving) => {
+    const { account } = serving
     const isForClient = !account.onlyClient || isFrom(account.onlyClient, headers)
-    return isForClient && isUsable(account, nowMs) && provider.speaks(account).includes(protocol.name)
+    return isForClient && isUsable(account, nowMs) && isOnPath(serving, onlyProvider)
   })
   const served = new Map<string, ServedModel>()
   for (const [index, models] of (

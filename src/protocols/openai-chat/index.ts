@@ -3,6 +3,7 @@ import { modelEdit } from '../model-edit.ts'
 import { openaiError, renderOpenaiError } from '../openai/errors.ts'
 import { renderOpenaiModel, renderOpenaiModels } from '../openai/models.ts'
 import type { Protocol } from '../protocol.ts'
+import { chatCodec } from './codec.ts'
 import { parseChat } from './parse.ts'
 import { chatMeter } from './usage.ts'
 
@@ -21,4 +22,5 @@ export const openaiChat: Protocol = {
   limitHeaders: () => ({}), // clients know headers of a vendor's limits, and none of money
   renderModels: renderOpenaiModels,
   renderModel: renderOpenaiModel,
+  codec: chatCodec,
 }
