@@ -56,11 +56,16 @@ function nativeWire(call: Call, upstreamModel: string): Wire {
   }
 }
 
-/** As it came, but for the model's name where the account is asked for another one. */
-function bodyOf({ body, facts, copyFor }: Call, upstreamModel: string): Buffer | null {
+/** As it came, but for the model's name where the account is asked for another one, and what its format asks for besides. */
+function bodyOf({ body, facts, protocol, copyFor }: Call, upstreamModel: string): Buffer | null {
+  if (body === null) return null
   const { modelAt, requestedModel } = facts
-  if (body === null || modelAt === null || upstreamModel === requestedModel) return body
-  return copyFor(upstreamModel, () => withValueAt(body, modelAt, upstreamModel))
+  const isRenamed = modelAt !== null && upstreamModel !== requestedModel
+  if (!isRenamed && !protocol.askedBody) return body
+  return copyFor(upstreamModel, () => {
+    const named = isRenamed ? withValueAt(body, modelAt, upstreamModel) : body
+    return protocol.askedBody?.(facts, named) ?? named
+  })
 }
 
 /** What a client says of itself goes on; what it says of its own format does not. */
