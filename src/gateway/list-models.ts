@@ -82,9 +82,10 @@ export class ModelLists {
 /** Null if there is none to be had in time. */
 async function fetchModels(
   gateway: Gateway,
-  { provider, account, credentials }: ServingAccount,
+  serving: ServingAccount,
   deadlineMs: number,
 ): Promise<ServedModel[] | null> {
+  const { provider, account, credentials } = serving
   if (gateway.clock() >= deadlineMs) return null // its turn came too late
   try {
     const forwarded = { headers: {}, query: '?limit=1000' }
@@ -97,7 +98,10 @@ async function fetchModels(
       const head = await exchange.head
       if (isFailure(head) || head.status !== 200) return null
       const { body, failure } = await collectBody(exchange, LIST_BYTES_MAX)
-      return failure ? null : provider.readModels(body)
+      if (failure) return null
+      const models = provider.readModels(body)
+      gateway.windows.told(serving, provider.readListedWindows?.(body, gateway.clock()) ?? [])
+      return models
     } finally {
       unwatch()
       exchange.cancel('over')
