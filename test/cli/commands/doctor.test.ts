@@ -89,9 +89,10 @@ t.test('vendors whose thoughts no other can read are better kept apart', async (
   const subgate = await initializedCli()
   const local = subgate.with({ env: { ...LOCAL, KEY: secretKey() } })
   await local('account', 'add', 'anthropic', '--name', 'own', '--from-env', 'KEY')
-  const list = JSON.stringify([{ provider: 'antigravity', name: 'other', access_token: secretKey(), account_id: 'p' }])
-  const reading = subgate.with({ env: LOCAL, stdin: list })
-  t.equal((await reading('account', 'import', '--file', '-')).code, 0)
+  const file = join(subgate.dataDir, 'list.json')
+  const entry = { provider: 'antigravity', name: 'other', access_token: secretKey(), account_id: 'p' }
+  writeFileSync(file, JSON.stringify([entry]))
+  t.match(await local('account', 'import', '--file', file), { code: 0 })
   t.match((await complaints(subgate, '--offline')).found, {
     groups: { result: 'warning', detail: /Anthropic and Antigravity/, remedy: /group detach default/ },
   })
