@@ -70,6 +70,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('models', 'text', (c) => c.notNull())
     .addColumn('model_map', 'text', (c) => c.notNull())
     .addColumn('only_client', 'text')
+    .addColumn('hybrid', 'integer', (c) => c.notNull())
     .addColumn('pause_at', 'text', (c) => c.notNull())
     .addColumn('headers', 'text', (c) => c.notNull())
     .addColumn('expires_at_ms', 'bigint')

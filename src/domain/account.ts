@@ -110,6 +110,8 @@ export interface Account {
   modelMap: ModelMap
   /** It serves only calls that come from this program; null = any. */
   onlyClient: ClientName | null
+  /** Of a provider with a path of its own: it serves the general paths as well. */
+  hybrid: boolean
   /** One for each window at most. */
   pauseAt: PauseAt[]
   /** Sent upstream with every call, in place of the client's of the same name. */

@@ -1,3 +1,4 @@
+import type { Headers } from '../protocols/protocol.ts'
 import type { GoodAnswer } from './attempt.ts'
 import type { Call, Timing } from './call.ts'
 import type { AnswerHead } from './client-answer.ts'
@@ -20,11 +21,27 @@ const PASSED: ReadonlySet<string> = new Set([
 /** The head of an upstream's answer as the client gets it. */
 export function answerHead(gateway: Gateway, call: Call, answer: GoodAnswer): AnswerHead {
   const { head } = answer
-  return {
-    status: head.status,
-    headers: passedHeaders(gateway, head.headers, [...timingHeader(call.timing), ...call.limitHeaders]),
-  }
+  const own = [...timingHeader(call.timing), ...call.limitHeaders, ...droppedHeader(answer.dropped)]
+  return { status: head.status, headers: passedHeaders(gateway, headersFor(answer), own) }
 }
+
+/** An answer that changes from a stream to one body, or the other way, says so. */
+function headersFor({ head, reader, clientStreams }: GoodAnswer): Headers {
+  if (reader.streams === clientStreams) return head.headers
+  return { ...head.headers, 'content-type': clientStreams ? 'text/event-stream; charset=utf-8' : 'application/json' }
+}
+
+/** What of the request its upstream has no place for: the call goes on without. */
+function droppedHeader(dropped: readonly string[]): string[] {
+  if (dropped.length === 0) return []
+  const names = dropped.join(', ').replace(/[^\x20-\x7e]/g, '?')
+  return [
+    'x-subgate-dropped',
+    names.length > DROPPED_CHARACTERS_MAX ? `${names.slice(0, DROPPED_CHARACTERS_MAX)} ...` : names,
+  ]
+}
+
+const DROPPED_CHARACTERS_MAX = 1000
 
 function timingHeader(timing: Timing | null): string[] {
   if (!timing) return []

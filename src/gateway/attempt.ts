@@ -1,13 +1,15 @@
+import type { Credentials } from '../domain/account.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
 import { hasUsage, type Usage } from '../domain/usage.ts'
 import { EventTooLarge } from '../protocols/sse.ts'
-import type { Operation, ResponseHead, UpstreamRequest } from '../providers/provider.ts'
+import type { ResponseHead, UpstreamRequest } from '../providers/provider.ts'
 import { collectBody, isFailure, type UpstreamExchange, type UpstreamFailure } from '../upstream/client.ts'
 import { AnswerReader } from './answer-reader.ts'
 import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import type { EndReason } from './running-calls.ts'
+import { type Wire, wireTo } from './wire.ts'
 
 /** Of an error body, to be classified and perhaps relayed. */
 const ERROR_BYTES_MAX = 1024 * 1024
@@ -25,6 +27,10 @@ export interface GoodAnswer {
   reader: AnswerReader
   /** The body has ended already. */
   whole: boolean
+  /** The client gets it as a stream of events. */
+  clientStreams: boolean
+  /** Names of what of the request its upstream did not get, as it has no place for it. */
+  dropped: readonly string[]
 }
 
 /** A fault comes with what its upstream reported to have used before it failed, if anything. */
@@ -36,7 +42,6 @@ export type StopReason = 'client_left' | EndReason
 /** Who is asked, and for what. */
 export interface Asked {
   serving: ServingAccount
-  operation: Operation
   upstreamModel: string
 }
 
@@ -51,7 +56,7 @@ export interface AttemptLimits {
 
 /**
  * One try of a call at one account. Returns a good answer or a fault; throws only bugs, and what the
- * call's `bodyFor` does. A connection that the upstream closed just as we wrote to it is nobody's fault: the same account is
+ * call cannot be translated for (`wireTo`). A connection that the upstream closed just as we wrote to it is nobody's fault: the same account is
  * asked once more.
  */
 export async function attempt(
@@ -60,9 +65,12 @@ export async function attempt(
   asked: Asked,
   limits: AttemptLimits,
 ): Promise<AttemptResult> {
-  const request = openRequest(call, asked)
-  if ('fault' in request) return request
-  const once = () => new Try(gateway, call, asked, limits).run(request)
+  const credentials = openCredentials(asked.serving)
+  if ('fault' in credentials) return credentials
+  const { provider, account } = asked.serving
+  const wire = wireTo(call, asked.serving, asked.upstreamModel)
+  const request = provider.request(call.operation, wire.forwarded, account, credentials, wire.body)
+  const once = () => new Try(gateway, call, asked.serving, wire, limits).run(request)
   const first = await once()
   const result = 'stale' in first ? await once() : first
   if (!('stale' in result)) return result
@@ -73,15 +81,9 @@ export async function attempt(
 /** What one request came to. stale: it went out on a connection that the upstream had just closed. */
 type TryResult = AttemptResult | { stale: UpstreamFailure }
 
-function openRequest(
-  call: Call,
-  { serving, operation, upstreamModel }: Asked,
-): UpstreamRequest | { fault: UpstreamFault; used: null } {
-  const { provider, account } = serving
-  const body = call.bodyFor(upstreamModel)
+function openCredentials({ account, credentials }: ServingAccount): Credentials | { fault: UpstreamFault; used: null } {
   try {
-    const forwarded = { headers: call.headers, query: call.query }
-    return provider.request(operation, forwarded, account, serving.credentials(), body)
+    return credentials()
   } catch {
     return {
       used: null,
@@ -101,8 +103,10 @@ class Try {
   readonly #gateway: Gateway
   readonly #call: Call
   readonly #serving: ServingAccount
-  readonly #upstreamModel: string
+  readonly #wire: Wire
   readonly #limits: AttemptLimits
+  /** What the client is told that its upstream did not get. */
+  #dropped: readonly string[] = []
   /** Something came that no dead host sends: an error, or the first bytes of an answer. */
   #heard = false
   /** Why it was cut short, if it was. */
@@ -111,15 +115,16 @@ class Try {
   #waitUntilMs = Number.POSITIVE_INFINITY
   #waitNoLonger: () => void = () => {}
 
-  constructor(gateway: Gateway, call: Call, { serving, upstreamModel }: Asked, limits: AttemptLimits) {
+  constructor(gateway: Gateway, call: Call, serving: ServingAccount, wire: Wire, limits: AttemptLimits) {
     this.#gateway = gateway
     this.#call = call
     this.#serving = serving
-    this.#upstreamModel = upstreamModel
+    this.#wire = wire
     this.#limits = limits
   }
 
   async run(request: UpstreamRequest): Promise<TryResult> {
+    this.#dropped = request.dropped ? [...this.#wire.dropped, ...request.dropped] : this.#wire.dropped
     const exchange = this.#gateway.upstream.send(request, this.#serving.account.deadlines.connectMs)
     const stop = (reason: StopReason | 'timed_out') => {
       this.#stopped ??= reason
@@ -153,10 +158,13 @@ class Try {
       return { fault: await this.#readError(exchange, head), used: null }
     }
     const streams = String(head.headers['content-type'] ?? '').includes('text/event-stream')
-    const { protocol, facts } = this.#call
-    const edit = protocol.answerEdit(facts, this.#upstreamModel, streams)
-    const reader = new AnswerReader(protocol, streams, edit)
-    const answer = { serving: this.#serving, exchange, head, reader, whole: false }
+    const { provider, account } = this.#serving
+    const unwrap = provider.unwrap?.(account, streams) ?? null
+    const reader = new AnswerReader(this.#wire.protocol, streams, this.#wire.editFor(streams), unwrap)
+    const answer = {
+      ...{ serving: this.#serving, exchange, head, reader, whole: false },
+      ...{ clientStreams: this.#wire.clientStreams(streams), dropped: this.#dropped },
+    }
     const failure = await this.#readUntilGood(answer)
     if (failure) return { fault: this.#faultOf(failure), used: usedBy(answer) }
     return this.#judge(answer)
@@ -173,7 +181,17 @@ class Try {
     this.#waitNoLonger = () => exchange.cancel('the rest of an error did not come in time')
     const { body, failure } = await collectBody(exchange, ERROR_BYTES_MAX)
     const isGivenUp = failure && this.#stopped !== null && this.#stopped !== 'timed_out'
-    return isGivenUp ? this.#faultOf(failure) : this.#serving.provider.readFault(head, body, this.#gateway.clock())
+    if (isGivenUp) return this.#faultOf(failure)
+    const fault = this.#serving.provider.readFault(head, body, this.#gateway.clock())
+    return fault.blame === 'request' ? this.#toldToClient(fault, head.status, body) : fault
+  }
+
+  /** A refusal of the request in the words of the client's own format. */
+  #toldToClient(fault: UpstreamFault, status: number, body: Buffer): UpstreamFault {
+    const refusal = this.#wire.refusal(status, body)
+    if (!refusal) return fault
+    const upstreamHeaders = { 'content-type': 'application/json', ...refusal.headers }
+    return { ...fault, upstreamStatus: refusal.status, upstreamHeaders, upstreamBody: refusal.body }
   }
 
   /** Reads on until it is clear enough that the answer is good: a stream's first content, or a JSON body's end. */
@@ -226,7 +244,7 @@ class Try {
       const body = Buffer.concat([...reader.ready, ...reader.held])
       return { fault: provider.readFault(head, body, this.#gateway.clock()), used }
     }
-    if (!reader.streams && this.#limits.mustStream()) {
+    if (!answer.clientStreams && this.#limits.mustStream()) {
       return { fault: upstreamFault('invalid_answer', 'the upstream answered with one body instead of a stream'), used }
     }
     return { answer }

@@ -1,5 +1,7 @@
+import type { ProviderName } from '../domain/account.ts'
 import type { WhenClientLeaves } from '../domain/group.ts'
 import type { CallFacts, Headers, Protocol } from '../protocols/protocol.ts'
+import type { Operation } from '../providers/provider.ts'
 import type { Caller } from './directory.ts'
 
 /** One client request, read and understood as far as routing needs. Disposed, it holds no body. */
@@ -13,15 +15,21 @@ export interface Call extends Disposable {
   /** As it came; null once it can no longer be needed, because an upstream's answer is being relayed. */
   body: Buffer | null
   /**
-   * The body as it asks for this model. Where that is another than its client's it is a copy, which the call keeps for the
-   * next account that is asked so, and which counts as held too. Throws `limited` and `unavailable` if too much is held.
+   * What is made of the body for accounts that are asked in another way. The call keeps the last one for the next account that is
+   * asked so, and counts it as held too. Throws `limited` and `unavailable` if too much is held, and what `make` throws.
    */
-  bodyFor(upstreamModel: string): Buffer | null
+  copyFor<T>(way: string, make: () => T): T
   /** The body is no longer needed, and no longer counted as held. */
   releaseBody(): void
   headers: Headers
   /** With its `?`, or empty. */
   query: string
+  /** As it was asked for, with its query. */
+  path: string
+  /** What it wants of an account. */
+  operation: Operation
+  /** The path that it came by is for this provider's accounts alone; null: for all that serve the general paths. */
+  onlyProvider: ProviderName | null
   clientIp: string
   userAgent: string | null
   whenClientLeaves: WhenClientLeaves

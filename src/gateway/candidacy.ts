@@ -1,4 +1,11 @@
-import { type ModelRest, pausingWindow, type Rest, usedPercent, type VendorWindow } from '../domain/account.ts'
+import {
+  type ModelRest,
+  type ProviderName,
+  pausingWindow,
+  type Rest,
+  usedPercent,
+  type VendorWindow,
+} from '../domain/account.ts'
 import type { ClientName } from '../domain/call.ts'
 import { redact } from '../lib/log.ts'
 import { isFrom } from '../protocols/clients.ts'
@@ -8,16 +15,18 @@ import type { Gateway } from './gateway.ts'
 import { restInTheWay } from './rests.ts'
 import { mayBeSent } from './upstream-model.ts'
 import { countsFor } from './windows.ts'
+import { canServe } from './wire.ts'
 
 /** What keeps an account from taking a call. */
 export type Obstacle =
-  | { is: 'not_pinned' | 'protocol' | 'model' | 'status' | 'expired' | 'host' }
+  | { is: 'not_pinned' | 'elsewhere' | 'protocol' | 'model' | 'status' | 'expired' | 'host' }
   | { is: 'unpriced'; upstreamModel: string }
   | { is: 'client'; only: ClientName }
   | { is: 'rest'; rest: Rest | ModelRest }
   | { is: 'paused_at'; window: VendorWindow }
 
 const NOT_PINNED: Obstacle = { is: 'not_pinned' }
+const ELSEWHERE: Obstacle = { is: 'elsewhere' }
 const PROTOCOL: Obstacle = { is: 'protocol' }
 const MODEL: Obstacle = { is: 'model' }
 const STATUS: Obstacle = { is: 'status' }
@@ -35,10 +44,11 @@ export function obstacleFor(
   pinned: readonly string[] | null,
   nowMs: number,
 ): Obstacle | null {
-  const { account, provider, upstreamModelOf, host } = serving
+  const { account, upstreamModelOf, host } = serving
   const model = upstreamModelOf(call.facts.requestedModel)
   if (pinned && !pinned.includes(account.id)) return NOT_PINNED
-  if (!provider.speaks(account).includes(call.protocol.name)) return PROTOCOL
+  if (!isOnPath(serving, call.onlyProvider)) return ELSEWHERE
+  if (!canServe(serving, call)) return PROTOCOL
   if (model === null) return MODEL
   if (!mayBeSent(gateway, serving, model)) return { is: 'unpriced', upstreamModel: model }
   const { onlyClient } = account
@@ -49,6 +59,12 @@ export function obstacleFor(
   const window = pauseFor(gateway, serving, model, nowMs)
   if (window) return { is: 'paused_at', window }
   return gateway.breakers.mayAsk(host, nowMs) ? null : HOST
+}
+
+/** Some accounts serve a path of their own, and the general ones only if their operator says so. */
+export function isOnPath({ provider, account }: ServingAccount, onlyProvider: ProviderName | null): boolean {
+  if (onlyProvider !== null) return provider.name === onlyProvider
+  return !provider.hasOwnPath || account.hybrid
 }
 
 function pauseFor(gateway: Gateway, serving: ServingAccount, model: string, nowMs: number): VendorWindow | null {
@@ -67,6 +83,8 @@ export function obstacleText(obstacle: Obstacle, { account }: ServingAccount, ca
   switch (obstacle.is) {
     case 'not_pinned':
       return 'the model is routed to others'
+    case 'elsewhere':
+      return call.onlyProvider ? `is no account of ${call.onlyProvider}` : 'serves only its own path (it is no hybrid)'
     case 'protocol':
       return `does not speak ${call.protocol.name}`
     case 'model':

@@ -99,8 +99,8 @@ function asRanked(serving: ServingAccount, call: Call): RankedCandidate {
 
 /** How near each obstacle is to serving the call: of several accounts those that came furthest tell why nobody can. */
 const STAGES: Record<Obstacle['is'], number> = {
-  ...{ not_pinned: 0, protocol: 1, model: 1, unpriced: 2, client: 3, status: 4, expired: 4 },
-  ...{ rest: 5, paused_at: 5, host: 5 },
+  ...{ not_pinned: 0, elsewhere: 1, protocol: 2, model: 2, unpriced: 3, client: 4, status: 5, expired: 5 },
+  ...{ rest: 6, paused_at: 6, host: 6 },
 }
 
 /** Why nobody can take the call now: an error that says whether waiting helps, and for how long. */
@@ -123,8 +123,14 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
         'unavailable',
         `${group} routes the model '${model}' to accounts that it does not have: the operator has to look`,
       )
-    case STAGES.model:
-      return hopeless('not_found', `no account of ${group} serves the model '${model}'`)
+    case STAGES.elsewhere:
+      return hopeless('not_found', `no account of ${group} serves this path`)
+    case STAGES.model: {
+      if (obstacles.some(({ is }) => is === 'model')) {
+        return hopeless('not_found', `no account of ${group} serves the model '${model}'`)
+      }
+      return hopeless('not_supported', `no account of ${group} can do this in the format ${call.protocol.name}`)
+    }
     case STAGES.unpriced: {
       const message = `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`
       return hopeless('not_found', message)
@@ -185,6 +191,9 @@ function unreachable(model: string): GatewayError {
   })
 }
 
-function hopeless(code: 'not_found' | 'unavailable' | 'overloaded' | 'forbidden', message: string): GatewayError {
+function hopeless(
+  code: 'not_found' | 'unavailable' | 'overloaded' | 'forbidden' | 'not_supported',
+  message: string,
+): GatewayError {
   return new GatewayError(code, message, { shouldRetry: false })
 }

@@ -11,7 +11,7 @@ import { ClientAnswer } from './client-answer.ts'
 import { deadlineMs } from './deadlines.ts'
 import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
-import { readCall } from './read-call.ts'
+import { readCall, type Wanted } from './read-call.ts'
 import { upstreamModelFor } from './upstream-model.ts'
 
 /**
@@ -23,12 +23,13 @@ export async function countTokens(
   protocol: Protocol,
   req: IncomingMessage,
   res: ServerResponse,
+  wanted: Wanted,
 ): Promise<void> {
   const arrivedMs = gateway.clock()
   const callId = newCallId(arrivedMs)
   const client = new ClientAnswer(gateway, protocol, res, { callId, arrivedMs })
   try {
-    using call = await readCall(gateway, protocol, req, { callId, arrivedMs })
+    using call = await readCall(gateway, protocol, req, { callId, arrivedMs, wanted })
     gateway.counters.add('count_tokens')
     if (gateway.running.draining) throw shuttingDown()
     await requireRate(gateway, call.caller, 'count tokens', gateway.config.gateway.countTokensPerMinute)
@@ -45,7 +46,7 @@ export async function countTokens(
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
   const candidates = requireCandidates(gateway, call)
     .candidates.slice(0, gateway.config.gateway.maxAttempts)
-    .map((serving) => ({ serving, operation: 'count_tokens', upstreamModel: upstreamModelFor(serving, call) }) as const)
+    .map((serving) => ({ serving, upstreamModel: upstreamModelFor(serving, call) }))
   let stop: (reason: StopReason) => void = () => {}
   const onStart = (how: typeof stop) => {
     stop = how

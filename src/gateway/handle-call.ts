@@ -11,7 +11,7 @@ import type { ServingAccount } from './directory.ts'
 import { clientLeft, countRefusal, endedBy, endOfFailure, endOfRelay, errorFor } from './ends.ts'
 import { Failover } from './failover.ts'
 import type { Gateway } from './gateway.ts'
-import { readCall } from './read-call.ts'
+import { readCall, type Wanted } from './read-call.ts'
 import { Relay } from './relay.ts'
 import { clearRest, leaveToAsk, restIfToBlame, underRules } from './rests.ts'
 
@@ -39,13 +39,14 @@ export async function handleCall(
   protocol: Protocol,
   req: IncomingMessage,
   res: ServerResponse,
+  wanted: Wanted,
 ): Promise<void> {
   const arrivedMs = gateway.clock()
   const callId = newCallId(arrivedMs)
   const client = new ClientAnswer(gateway, protocol, res, { callId, arrivedMs })
   let running: AdmittedCall | null = null
   try {
-    using call = await readCall(gateway, protocol, req, { callId, arrivedMs })
+    using call = await readCall(gateway, protocol, req, { callId, arrivedMs, wanted })
     client.streams = call.facts.stream
     running = await admit(gateway, call, client)
     const answer = await ask(gateway, running, client)
@@ -107,7 +108,7 @@ async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAn
   const { call, serving, upstreamModel } = running
   const startedMs = gateway.clock()
   const startedAt = performance.now()
-  const asked = { serving, operation: 'messages', upstreamModel } as const
+  const asked = { serving, upstreamModel }
   const result = await attempt(gateway, call, asked, {
     deadlineMs: answerDueMs(gateway, serving, call),
     mustStream: () => client.state === 'head sent',

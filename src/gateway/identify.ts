@@ -14,7 +14,7 @@ const KEY_CHARACTERS_MAX = 512
  */
 export async function identify(gateway: Gateway, req: IncomingMessage): Promise<{ caller: Caller; clientIp: string }> {
   const clientIp = clientAddress(req.socket.remoteAddress ?? '', req.headers, gateway.trustedProxies)
-  const caller = await gateway.directory.caller(presentedKey(req.headers))
+  const caller = await gateway.directory.caller(presentedKey(req.headers, req.url))
   if (!caller) throw refused('unauthenticated', 'this API key is not known to the gateway')
   if (caller.key.status !== 'active') throw refused('unauthenticated', 'this API key has been revoked')
   if (caller.key.expiresAtMs !== null && caller.key.expiresAtMs <= gateway.clock()) {
@@ -33,9 +33,10 @@ export async function identify(gateway: Gateway, req: IncomingMessage): Promise<
 }
 
 /** The one key of a request, from any of the places where clients put it. Throws if there is none, or two that differ. */
-export function presentedKey(headers: Headers): string {
+export function presentedKey(headers: Headers, url = ''): string {
   let key = ''
-  for (const found of [bearerOf(headers.authorization), headers['x-api-key'], headers['x-goog-api-key']]) {
+  const places = [bearerOf(headers.authorization), headers['x-api-key'], headers['x-goog-api-key'], keyInQuery(url)]
+  for (const found of places) {
     if (typeof found !== 'string' || found === '') continue
     const trimmed = found.trim()
     if (key !== '' && key !== trimmed)
@@ -47,6 +48,12 @@ export function presentedKey(headers: Headers): string {
   }
   if (key.length > KEY_CHARACTERS_MAX) throw refused('unauthenticated', 'this API key is not known to the gateway')
   return key
+}
+
+/** Google's clients may sign in the query of its paths, and of no others. */
+function keyInQuery(url: string): string | undefined {
+  if (!/[?&]key=/.test(url) || !/\/models(?:[/?]|$)/.test(url)) return undefined
+  return new URLSearchParams(url.slice(url.indexOf('?'))).get('key') ?? undefined
 }
 
 function bearerOf(authorization: string | string[] | undefined): string | undefined {

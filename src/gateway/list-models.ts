@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ProviderName } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { exactNames } from '../domain/model-map.ts'
 import { newCallId } from '../lib/id.ts'
@@ -6,6 +7,7 @@ import { isFrom } from '../protocols/clients.ts'
 import type { Headers, Protocol, ServedModel } from '../protocols/protocol.ts'
 import { collectBody, isFailure } from '../upstream/client.ts'
 import { requireQuota, requireRate } from './allowance.ts'
+import { isOnPath } from './candidacy.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { type Caller, isUsable, type ServingAccount } from './directory.ts'
 import { countRefusal } from './ends.ts'
@@ -80,9 +82,10 @@ export class ModelLists {
 /** Null if there is none to be had in time. */
 async function fetchModels(
   gateway: Gateway,
-  { provider, account, credentials }: ServingAccount,
+  serving: ServingAccount,
   deadlineMs: number,
 ): Promise<ServedModel[] | null> {
+  const { provider, account, credentials } = serving
   if (gateway.clock() >= deadlineMs) return null // its turn came too late
   try {
     const forwarded = { headers: {}, query: '?limit=1000' }
@@ -95,7 +98,10 @@ async function fetchModels(
       const head = await exchange.head
       if (isFailure(head) || head.status !== 200) return null
       const { body, failure } = await collectBody(exchange, LIST_BYTES_MAX)
-      return failure ? null : provider.readModels(body)
+      if (failure) return null
+      const models = provider.readModels(body)
+      gateway.windows.told(serving, provider.readListedWindows?.(body, gateway.clock()) ?? [])
+      return models
     } finally {
       unwatch()
       exchange.cancel('over')
@@ -113,6 +119,7 @@ export async function listModels(
   req: IncomingMessage,
   res: ServerResponse,
   id: string | null,
+  onlyProvider: ProviderName | null = null,
 ): Promise<void> {
   const arrivedMs = gateway.clock()
   const client = new ClientAnswer(gateway, protocol, res, { callId: newCallId(arrivedMs), arrivedMs })
@@ -121,7 +128,7 @@ export async function listModels(
     gateway.counters.add('models')
     await requireRate(gateway, caller, 'list models', LISTS_PER_MINUTE)
     await requireQuota(gateway, caller)
-    const models = await servedModels(gateway, protocol, caller, req.headers)
+    const models = await servedModels(gateway, onlyProvider, caller, req.headers)
     const one = models.find((model) => model.id === id)
     if (id !== null && !one)
       throw new GatewayError('not_found', `no account serves the model '${id}'`, { shouldRetry: false })
@@ -140,14 +147,15 @@ export async function listModels(
  */
 async function servedModels(
   gateway: Gateway,
-  protocol: Protocol,
+  onlyProvider: ProviderName | null,
   caller: Caller,
   headers: Headers,
 ): Promise<ServedModel[]> {
   const nowMs = gateway.clock()
-  const accounts = gateway.directory.accountsOf(caller.group.id).filter(({ account, provider }) => {
+  const accounts = gateway.directory.accountsOf(caller.group.id).filter((serving) => {
+    const { account } = serving
     const isForClient = !account.onlyClient || isFrom(account.onlyClient, headers)
-    return isForClient && isUsable(account, nowMs) && provider.speaks(account).includes(protocol.name)
+    return isForClient && isUsable(account, nowMs) && isOnPath(serving, onlyProvider)
   })
   const served = new Map<string, ServedModel>()
   for (const [index, models] of (

@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
 import { constants, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
-import { withValueAt } from '../lib/json-scan.ts'
 import { formatSize } from '../lib/size.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import type { Call } from './call.ts'
@@ -12,12 +11,15 @@ import { Holding } from './held-bodies.ts'
 import { identify } from './identify.ts'
 import type { RunningCalls } from './running-calls.ts'
 
+/** What a client wants by the path that it takes. */
+export type Wanted = Pick<Call, 'operation' | 'onlyProvider'>
+
 /** Who calls is found out first, so that a stranger's body is never held. Throws the refusal of any of these steps. */
 export async function readCall(
   gateway: Gateway,
   protocol: Protocol,
   req: IncomingMessage,
-  { callId, arrivedMs }: { callId: string; arrivedMs: number },
+  { callId, arrivedMs, wanted }: { callId: string; arrivedMs: number; wanted: Wanted },
 ): Promise<Call> {
   const timing = req.headers['x-subgate-timing'] === '1' ? { startedAt: performance.now(), elsewhereMs: 0 } : null
   let body: HeldBody | null = null
@@ -34,16 +36,15 @@ export async function readCall(
     const url = req.url ?? '/'
     const queryAt = url.indexOf('?')
     const facts = protocol.parse(req.headers, held.bytes, url)
-    let mapped: { model: string; body: Buffer } | null = null
-    const bodyFor = (model: string) => {
-      if (call.body === null || facts.modelAt === null || model === facts.requestedModel) return call.body
-      if (mapped === null) held.add(call.body.length) // a copy is about as long, and only the last one is kept
-      if (mapped?.model !== model) mapped = { model, body: withValueAt(call.body, facts.modelAt, model) }
-      return mapped.body
+    let copy: { way: string; made: unknown } | null = null
+    const copyFor = <T>(way: string, make: () => T): T => {
+      if (copy === null) held.add(held.bytes.length) // it is about as long, and only the last one is kept
+      if (copy?.way !== way) copy = { way, made: make() }
+      return copy.made as T
     }
     const releaseBody = () => {
       call.body = null
-      mapped = null
+      copy = null
       facts.conversation = nobodyAsks // it would hold the body for as long as the call lasts
       held.release()
     }
@@ -54,11 +55,13 @@ export async function readCall(
       facts,
       caller,
       body: held.bytes,
-      bodyFor,
+      copyFor,
       releaseBody,
       [Symbol.dispose]: releaseBody,
       headers: req.headers,
       query: queryAt < 0 ? '' : url.slice(queryAt),
+      path: url,
+      ...wanted,
       clientIp,
       userAgent: req.headers['user-agent']?.slice(0, USER_AGENT_CHARACTERS_MAX) ?? null,
       whenClientLeaves: caller.group.whenClientLeaves ?? (gateway.config.runMode === 'saas' ? 'read_on' : 'abort'),

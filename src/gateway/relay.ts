@@ -82,7 +82,7 @@ export class Relay implements AnswerSink, Disposable {
     this.#client = client
     this.#upstreamEnded = answer.whole
     this.#lastUpstreamMs = gateway.clock()
-    client.streams = answer.reader.streams
+    client.streams = answer.clientStreams
     client.countsDelivered = call.whenClientLeaves === 'delivered'
   }
 
@@ -242,13 +242,13 @@ export class Relay implements AnswerSink, Disposable {
    * only that share. Returns whether that differs from what the upstream reported.
    */
   #estimateOutput(): boolean {
-    const { reading, bytes } = this.#answer.reader
+    const { reading, bytesForClient } = this.#answer.reader
     const { usage, ended, stopReason } = reading
     const reported = usage.outputTokens
     const isFinal = ended !== null || stopReason !== null
     const generated = isFinal ? reported : outputSoFar(reading)
     const { countsDelivered, deliveredBytes } = this.#client
-    const share = countsDelivered ? Math.min(1, deliveredBytes / bytes) : 1
+    const share = countsDelivered ? Math.min(1, deliveredBytes / Math.max(1, bytesForClient)) : 1
     usage.outputTokens = Math.ceil(generated * share)
     return usage.outputTokens !== reported
   }

@@ -52,6 +52,13 @@ export class VendorWindows implements AsyncDisposable {
     this.#cancelTimer ??= this.#setTimer(STORE_EVERY_MS, () => this.#storeSoon())
   }
 
+  /** Its vendor tells of windows in another place than the heads of answers. */
+  told(serving: ServingAccount, windows: readonly VendorWindow[]): void {
+    if (windows.length === 0) return
+    keep(this.#of(serving), windows)
+    this.#cancelTimer ??= this.#setTimer(STORE_EVERY_MS, () => this.#storeSoon())
+  }
+
   /** By name. */
   of(serving: ServingAccount): readonly VendorWindow[] {
     const known = this.#of(serving)
@@ -119,7 +126,11 @@ function read(known: Known): void {
   const { head, atMs } = known.unread
   known.unread = null
   known.readMs = atMs
-  for (const window of known.serving.provider.readWindows(head, atMs)) {
+  keep(known, known.serving.provider.readWindows(head, atMs))
+}
+
+function keep(known: Known, windows: readonly VendorWindow[]): void {
+  for (const window of windows) {
     known.byName.set(window.name, window)
     known.sorted = null
     known.isStored = false

@@ -7,6 +7,11 @@ export function newId(prefix: 'usr' | 'key' | 'acc' | 'grp' | 'aud' | 'prs'): st
   return `${prefix}_${randomHex20()}`
 }
 
+/** A new id in somebody else's format, behind any prefix, such as `msg_`. */
+export function newForeignId(prefix: string): string {
+  return prefix + randomHex20()
+}
+
 /** A new call id: 50 bits of unix ms, then 80 random bits, so that ids sort by time to the millisecond. */
 export function newCallId(nowMs: number): string {
   return callIdPrefix(nowMs) + randomHex20()

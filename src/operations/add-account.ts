@@ -27,6 +27,7 @@ export interface NewAccount {
   models?: string[] | undefined
   modelMap?: ModelMap | undefined
   onlyClient?: ClientName | null | undefined
+  hybrid?: boolean | undefined
   pauseAt?: PauseAt[] | undefined
   headers?: Record<string, string> | undefined
   expiresAtMs?: number | null | undefined
@@ -65,6 +66,7 @@ export function preparedAccount(work: Workspace, input: NewAccount): AddAccount 
     deadlines: input.deadlines ?? {},
     models: input.models ?? [],
     modelMap: checkedModelMap(input.modelMap ?? {}),
+    hybrid: input.hybrid ?? false,
     onlyClient: input.onlyClient === undefined && input.oauth ? loginClient : (input.onlyClient ?? null),
     pauseAt: checkedPauses(input.provider, [], input.pauseAt ?? []),
     headers: checkedHeaders(input.headers ?? {}),

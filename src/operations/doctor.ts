@@ -1,13 +1,15 @@
 import { existsSync, statfsSync, statSync } from 'node:fs'
 import type { LoadedConfig } from '../config/load.ts'
 import { isGatewayError } from '../domain/errors.ts'
+import { upstreamModels } from '../domain/model-map.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
 import { formatSize } from '../lib/size.ts'
+import { providers } from '../providers/index.ts'
 import { migrationStatus } from '../store/migrate.ts'
 import { databaseFile, openStore } from '../store/open.ts'
 import { connectForMigration } from '../store/sqlite.ts'
-import type { Store } from '../store/store.ts'
+import type { Store, StoredAccount } from '../store/store.ts'
 import { testAccount } from './test-account.ts'
 import { openSecrets, type Workspace } from './workspace.ts'
 
@@ -53,7 +55,7 @@ export async function examine(
   const secrets = await attempted('master key', () => openSecrets(config, store))
   if ('finding' in secrets) return [...findings, secrets.finding]
   findings.push(ok('master key', 'it opens what is sealed in the store'))
-  findings.push(...(await checkPaths(store)))
+  findings.push(...(await checkPaths(store)), ...(await checkGroups(store)))
   const work = { config, store, secrets: secrets.value, by: options.by, clock: options.clock }
   return [...findings, ...(await checkAccounts(work, options.offline))]
 }
@@ -221,6 +223,30 @@ async function checkPaths(store: Store): Promise<Finding[]> {
       )
     }),
   ]
+}
+
+/** A model that several vendors serve, whose thoughts only the one that signed them can read again. */
+const SHARED_MODEL = 'claude-opus-5-5'
+
+/** Conversations that move between accounts of vendors who sign otherwise lose what the model thought. */
+async function checkGroups(store: Store): Promise<Finding[]> {
+  const accounts = await store.accounts.list()
+  const groups = await store.groups.list()
+  return groups.flatMap(({ id, name }) => {
+    const serving = accounts.filter((account) => account.groupIds.includes(id) && servesModel(account, SHARED_MODEL))
+    const vendors = new Set(serving.map(({ provider }) => providers[provider].signedBy(SHARED_MODEL)))
+    if (vendors.size < 2) return []
+    const names = [...new Set(serving.map(({ provider }) => providers[provider].title))].join(' and ')
+    return warning(
+      'groups',
+      `group '${name}' serves Claude from ${names}: a conversation that moves between them loses its thoughts`,
+      `Give them groups of their own: subgate group detach ${name} --account ACCOUNT`,
+    )
+  })
+}
+
+function servesModel({ provider, models, modelMap }: StoredAccount, model: string): boolean {
+  return upstreamModels(models.length > 0 ? models : providers[provider].defaultModels, modelMap)(model) !== null
 }
 
 async function checkAccounts(work: Workspace, offline: boolean): Promise<Finding[]> {

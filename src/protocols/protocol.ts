@@ -3,6 +3,7 @@ import type { GatewayError } from '../domain/errors.ts'
 import type { LimitStanding } from '../domain/limit.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { Place } from '../lib/json-scan.ts'
+import type { Codec } from './codec.ts'
 import type { SseEvent } from './sse.ts'
 
 /** Request headers as node:http gives them: lower-case names. */
@@ -15,6 +16,8 @@ export interface Protocol {
   parse(headers: Headers, body: Buffer, path: string): CallFacts
   /** A meter for one answer: a stream of events, or one JSON body. */
   usageMeter(stream: boolean): UsageMeter
+  /** The body as accounts are asked, where that is for more than the client wants to see; absent, or the same = as it came. */
+  askedBody?(facts: CallFacts, body: Buffer): Buffer
   /** How an answer has to be changed for whoever asked so; null = its bytes pass, as they do unless there is a reason. */
   answerEdit(facts: CallFacts, upstreamModel: string, stream: boolean): AnswerEdit | null
   /** Bytes that mean nothing to a client and show that the stream lives; only between whole events. */
@@ -28,6 +31,8 @@ export interface Protocol {
   /** A model list, or one page of it as the query (with its `?`, or empty) asks. */
   renderModels(models: ServedModel[], query: string): Buffer
   renderModel(model: ServedModel): Buffer
+  /** To and from the neutral conversation, for accounts that speak another format. */
+  readonly codec: Codec
 }
 
 /** A model that a caller can be served. */
@@ -81,7 +86,11 @@ export interface UsageMeter {
  * a JSON body all of it at once. It gives back what goes out in their place: the same buffer where nothing is to change,
  * an empty one for what the client is not to see. Never throws: what it cannot read it leaves alone.
  */
-export type AnswerEdit = (bytes: Buffer) => Buffer
+export interface AnswerEdit {
+  (bytes: Buffer): Buffer
+  /** The answer has ended well: what of it is still to be said. */
+  end?: () => Buffer
+}
 
 export interface MeterReading {
   usage: Usage

@@ -64,6 +64,8 @@ export interface Provider {
   readonly environment: { apiKey: string; baseUrl: string } | null
   /** Patterns served by accounts that name none. */
   readonly defaultModels: readonly string[]
+  /** It has a path of its own, and its accounts serve the general ones only as hybrids; absent = all accounts serve those. */
+  readonly hasOwnPath?: boolean
   /** Native formats. */
   speaks(account: Account): readonly ProtocolName[]
   /** Whose signatures a model of its reads, and makes: a request that is translated for it keeps no others. */

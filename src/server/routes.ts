@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ProviderName } from '../domain/account.ts'
 import { countTokens } from '../gateway/count-tokens.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { handleCall } from '../gateway/handle-call.ts'
 import { listModels } from '../gateway/list-models.ts'
+import { notSupported } from '../gateway/not-supported.ts'
 import { ownUsage } from '../gateway/own-usage.ts'
 import { protocols } from '../protocols/index.ts'
+import type { Protocol } from '../protocols/protocol.ts'
 import { health, ready } from './health.ts'
 
 type Handler = (gateway: Gateway, req: IncomingMessage, res: ServerResponse, parameter: string) => Promise<void> | void
@@ -16,26 +19,90 @@ export interface Route {
   handle: Handler
 }
 
-const messages = protocols['anthropic-messages']
+const { 'anthropic-messages': messages, 'openai-responses': responses, 'openai-chat': chat, gemini } = protocols
+
+/** Answers in a format. */
+function answers(protocol: Protocol, onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res) => handleCall(gateway, protocol, req, res, { operation: 'messages', onlyProvider })
+}
+
+/** Lengths of prompts. */
+function counts(protocol: Protocol, onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res) => countTokens(gateway, protocol, req, res, { operation: 'count_tokens', onlyProvider })
+}
+
+function lists(protocolOf: (req: IncomingMessage) => Protocol, onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res) => listModels(gateway, protocolOf(req), req, res, null, onlyProvider)
+}
+
+function shows(protocolOf: (req: IncomingMessage) => Protocol, onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res, id) => listModels(gateway, protocolOf(req), req, res, id, onlyProvider)
+}
+
+/** Three vendors have a model list on one path: who asks shows by what else it says. */
+function askersProtocol({ headers, url = '' }: IncomingMessage): Protocol {
+  const isGoogles = headers['x-goog-api-key'] ?? headers['x-goog-api-client'] ?? /[?&]key=/.test(url)
+  if (isGoogles) return gemini
+  return headers['anthropic-version'] === undefined ? responses : messages
+}
+
+/** In Gemini's format the last segment says what is wanted of a model: `gemini-3.8-flash:generateContent`. */
+function geminiMethods(onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res, segment) => {
+    const method = segment.slice(segment.lastIndexOf(':') + 1)
+    switch (method) {
+      case 'generateContent':
+      case 'streamGenerateContent':
+        return answers(gemini, onlyProvider)(gateway, req, res, segment)
+      case 'countTokens':
+        return counts(gemini, onlyProvider)(gateway, req, res, segment)
+      default:
+        return notSupported(gateway, gemini, req, res, `'${method.slice(0, 50)}'`)
+    }
+  }
+}
+
+/** A version of Gemini's API, under a prefix. */
+function geminiVersion(version: string, prefix = '', onlyProvider: ProviderName | null = null): Route[] {
+  const models = `${prefix}/${version}/models`
+  return [
+    { methods: ['GET'], path: models, handle: lists(() => gemini, onlyProvider) },
+    { methods: ['GET'], path: `${models}/*`, handle: shows(() => gemini, onlyProvider) },
+    { methods: ['POST'], path: `${models}/*`, handle: geminiMethods(onlyProvider) },
+  ]
+}
+
+/** OpenAI's clients are given base URLs with their version, and some without. */
+function openaiRoutes(prefix: string): Route[] {
+  const compact: Handler = (gateway, req, res) =>
+    handleCall(gateway, responses, req, res, { operation: 'compact', onlyProvider: null })
+  return [
+    { methods: ['POST'], path: `${prefix}/responses`, handle: answers(responses) },
+    { methods: ['GET'], path: `${prefix}/responses`, handle: refuseUpgrade },
+    { methods: ['POST'], path: `${prefix}/responses/compact`, handle: compact },
+    { methods: ['POST'], path: `${prefix}/responses/input_tokens`, handle: counts(responses) },
+    { methods: ['POST'], path: `${prefix}/chat/completions`, handle: answers(chat) },
+  ]
+}
+
+/** A prefix whose paths are Antigravity's alone. */
+const ANTIGRAVITY = '/antigravity'
 
 /** Every endpoint. */
 export const routes: readonly Route[] = [
-  { methods: ['POST'], path: '/v1/messages', handle: (gateway, req, res) => handleCall(gateway, messages, req, res) },
-  {
-    methods: ['POST'],
-    path: '/v1/messages/count_tokens',
-    handle: (gateway, req, res) => countTokens(gateway, messages, req, res),
-  },
-  {
-    methods: ['GET'],
-    path: '/v1/models',
-    handle: (gateway, req, res) => listModels(gateway, messages, req, res, null),
-  },
-  {
-    methods: ['GET'],
-    path: '/v1/models/*',
-    handle: (gateway, req, res, id) => listModels(gateway, messages, req, res, id),
-  },
+  { methods: ['POST'], path: '/v1/messages', handle: answers(messages) },
+  { methods: ['POST'], path: '/v1/messages/count_tokens', handle: counts(messages) },
+  ...openaiRoutes('/v1'),
+  ...openaiRoutes(''),
+  { methods: ['GET'], path: '/v1/models', handle: lists(askersProtocol) },
+  { methods: ['GET'], path: '/v1/models/*', handle: shows(askersProtocol) },
+  { methods: ['POST'], path: '/v1/models/*', handle: geminiMethods() },
+  ...geminiVersion('v1beta'),
+  ...geminiVersion('v1alpha'),
+  { methods: ['POST'], path: `${ANTIGRAVITY}/v1/messages`, handle: answers(messages, 'antigravity') },
+  { methods: ['POST'], path: `${ANTIGRAVITY}/v1/messages/count_tokens`, handle: counts(messages, 'antigravity') },
+  { methods: ['GET'], path: `${ANTIGRAVITY}/v1/models`, handle: lists(askersProtocol, 'antigravity') },
+  ...geminiVersion('v1beta', ANTIGRAVITY, 'antigravity'),
   { methods: ['GET'], path: '/v1/usage', handle: (gateway, req, res) => ownUsage(gateway, messages, req, res) },
   { methods: ['GET', 'HEAD'], path: '/health', handle: health },
   { methods: ['GET', 'HEAD'], path: '/ready', handle: ready },
@@ -45,6 +112,15 @@ export const routes: readonly Route[] = [
   { methods: ['POST'], path: '/api/event_logging/batch', handle: swallow },
   { methods: ['POST'], path: '/api/event_logging/v2/batch', handle: swallow },
 ]
+
+/** Codex asks for a WebSocket first, and takes this for a plain no: any other answer costs it seconds. */
+function refuseUpgrade(_gateway: Gateway, _req: IncomingMessage, res: ServerResponse): void {
+  const message = 'this gateway answers over HTTP: POST here'
+  const body = JSON.stringify({
+    error: { message, type: 'invalid_request_error', param: null, code: 'upgrade_required' },
+  })
+  res.writeHead(426, { 'content-type': 'application/json', upgrade: 'HTTP/1.1', connection: 'close' }).end(body)
+}
 
 function greet(_gateway: Gateway, _req: IncomingMessage, res: ServerResponse): void {
   res.writeHead(200, { 'content-type': 'application/json' }).end('{"message":"hello"}')

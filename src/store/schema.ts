@@ -77,6 +77,7 @@ export interface AccountsTable {
   /** JSON of a ModelMap. */
   model_map: string
   only_client: string | null
+  hybrid: Flag
   /** JSON of PauseAt[]. */
   pause_at: string
   headers: string

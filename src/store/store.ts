@@ -198,6 +198,8 @@ export interface AddAccount {
   modelMap?: ModelMap
   /** Any if left out. */
   onlyClient?: ClientName | null
+  /** False if left out. */
+  hybrid?: boolean
   /** None if left out. */
   pauseAt?: PauseAt[]
   headers: Record<string, string>

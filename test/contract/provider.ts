@@ -107,6 +107,7 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
     models: [],
     modelMap: {},
     onlyClient: null,
+    hybrid: false,
     pauseAt: [],
     headers: {},
     expiresAtMs: null,

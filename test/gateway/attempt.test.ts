@@ -69,10 +69,10 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     attempt(stream: boolean) {
       const protocol = protocols['anthropic-messages']
       const facts = { stream, requestedModel: 'claude-sonnet-5-5' }
-      const bodyFor = () => Buffer.from('{}')
-      const call = { protocol, headers: {}, query: '', bodyFor, facts } as unknown as Call
-      const asked = { serving, operation: 'messages', upstreamModel: facts.requestedModel } as const
-      return attempt(gateway, call, asked, limits)
+      const body = Buffer.from('{}')
+      const wanted = { headers: {}, query: '', path: '', operation: 'messages', onlyProvider: null }
+      const call = { ...wanted, protocol, body, facts } as unknown as Call
+      return attempt(gateway, call, { serving, upstreamModel: facts.requestedModel }, limits)
     },
   }
 }

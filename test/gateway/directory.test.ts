@@ -96,7 +96,7 @@ function account(id: string, more: Partial<StoredAccount> = {}): StoredAccount {
       rest: null,
     },
     ...{ modelRests: [], restRules: [], windows: [], wokenAtMs: null, limits: [], deadlines: {} },
-    ...{ onlyClient: null, pauseAt: [] },
+    ...{ onlyClient: null, pauseAt: [], hybrid: false },
     ...{ last4: '1234', sealedCredentials: 'sealed', groupIds: ['grp_1'], createdAtMs: 0, ...more },
   }
 }

@@ -50,7 +50,8 @@ function start() {
     },
   } as unknown as ClientAnswer
   const head = { status: 200, headers: {} }
-  const answer = { exchange, head, reader, whole: false } as unknown as GoodAnswer
+  const parts = { exchange, head, reader, whole: false, clientStreams: true, dropped: [] }
+  const answer = parts as unknown as GoodAnswer
   const relay = new Relay(gateway, { arrivedMs: 0, timing: null, limitHeaders: [] } as unknown as Call, answer, client)
   return { relay, relayed, upstream, exchange, controller, readOn: () => readOn() }
 }

@@ -92,6 +92,7 @@ export function storedAccount({ id, weight = 100, priority = 50, concurrency, ho
     ...{
       expiresAtMs: null,
       onlyClient: null,
+      hybrid: false,
       pauseAt: [],
       rest: null,
       modelRests: [],

@@ -66,7 +66,8 @@ export class Site {
     this.work = work
     this.config = work.config
     this.upstream = upstream
-    const keyOf = ({ headers }: SeenCall) => String(headers['x-api-key'])
+    const keyOf = ({ headers }: SeenCall) =>
+      String(headers['x-api-key'] ?? headers['x-goog-api-key'] ?? headers.authorization?.replace(/^Bearer /, ''))
     upstream.always((call) => this.#scripts.get(keyOf(call))?.shift() ?? {})
     upstream.elsewhere((call) => this.#elsewhere.get(keyOf(call)) ?? {})
   }

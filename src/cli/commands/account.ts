@@ -65,6 +65,7 @@ export const fill: Fill = (account, act) => {
     .option('--models <pattern>', 'models that it serves, such as claude-*; may be repeated', textListFlag)
     .option('--model-map <asked=sent>', `${MAP_MEANT}; may be repeated`, modelMapChanges)
     .addOption(choiceOption('--only-client <client>', ONLY_CLIENT, CLIENTS))
+    .option('--hybrid', HYBRID)
     .option('--pause-at <window=share>', PAUSE_AT, pauseList)
     .option('--header <name=value>', 'sent with every call; may be repeated', headerList)
     .option('--deadline <name=time>', `${DEADLINES}; may be repeated`, deadlineList)
@@ -128,6 +129,8 @@ Of a ChatGPT or Google login an access token will do in place of the key (access
       modelMapChanges,
     )
     .addOption(choiceOption('--only-client <client>', `${ONLY_CLIENT}; none = any`, [...CLIENTS, 'none']))
+    .option('--hybrid', HYBRID)
+    .option('--no-hybrid', 'only the paths under /antigravity')
     .option('--pause-at <window=share>', `${PAUSE_AT}; none = never`, pauseList)
     .option('--header <name=value>', 'sent with every call; none = no headers', headerList)
     .option(
@@ -225,6 +228,7 @@ function restRuleList(text: string, before: RestRule[] = []): RestRule[] {
   return [...before, { status: Number(status), keywords, restMs }]
 }
 
+const HYBRID = 'of an Antigravity account: it serves the general paths beside /antigravity/…'
 const ONLY_CLIENT = 'serve only calls that come from this program'
 const PAUSE_AT = 'no calls once so much of a vendor window is used, such as 5h=90%; may be repeated'
 /** Of one account; vendors have four windows. */
@@ -260,6 +264,7 @@ interface AccountFlags extends SecretFlags, LimitFlags {
   models?: string[]
   modelMap?: ModelMapChange[]
   onlyClient?: ClientName | 'none'
+  hybrid?: boolean
   pauseAt?: PauseAt[]
   header?: Record<string, string>
   expires?: string
@@ -289,6 +294,7 @@ async function add(context: Context, flags: AccountFlags, provider: string): Pro
     models: flags.models,
     modelMap: changedModelMap({}, flags.modelMap ?? []),
     onlyClient: onlyClientOf(flags),
+    hybrid: flags.hybrid,
     pauseAt: flags.pauseAt,
     headers: flags.header,
     expiresAtMs,
@@ -507,6 +513,7 @@ async function show(context: Context, _flags: object, ref: string): Promise<void
       ['at a time', account.concurrency === null ? 'no limit' : `${account.concurrency} calls`],
       ...limitFacts(context, limits),
       ['models', account.models.join(', ') || `${provider.defaultModels.join(', ')} (default)`],
+      ['hybrid', account.hybrid ? 'serves the general paths as well' : null],
       ['only for', account.onlyClient && `calls from ${account.onlyClient}`],
       ['pauses at', account.pauseAt.map(pauseText).join(', ')],
       [
@@ -550,6 +557,7 @@ async function set(context: Context, flags: AccountFlags, ref: string): Promise<
     ...(flags.models !== undefined && { models: isDefault ? [] : flags.models }),
     ...(flags.modelMap !== undefined && { modelMap: changedModelMap(before.modelMap, flags.modelMap) }),
     ...(flags.onlyClient !== undefined && { onlyClient: onlyClientOf(flags) }),
+    ...(flags.hybrid !== undefined && { hybrid: flags.hybrid }),
     ...(flags.pauseAt !== undefined && { pauseAt: flags.pauseAt }),
     ...(flags.header !== undefined && { headers: flags.header }),
     ...(flags.restRule !== undefined && { restRules: flags.restRule }),

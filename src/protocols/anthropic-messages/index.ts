@@ -1,5 +1,6 @@
 import { modelEdit } from '../model-edit.ts'
 import type { Protocol } from '../protocol.ts'
+import { messagesCodec } from './codec.ts'
 import { renderMessagesError, renderMessagesStreamError } from './errors.ts'
 import { renderLimitHeaders } from './limits.ts'
 import { renderMessagesModel, renderMessagesModels } from './models.ts'
@@ -21,4 +22,5 @@ export const anthropicMessages: Protocol = {
   limitHeaders: renderLimitHeaders,
   renderModels: renderMessagesModels,
   renderModel: renderMessagesModel,
+  codec: messagesCodec,
 }

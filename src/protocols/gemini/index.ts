@@ -1,4 +1,5 @@
 import type { Protocol } from '../protocol.ts'
+import { geminiCodec } from './codec.ts'
 import { geminiAnswerEdit } from './edit.ts'
 import { renderGeminiError, renderGeminiStreamError } from './errors.ts'
 import { renderGeminiModel, renderGeminiModels } from './models.ts'
@@ -20,4 +21,5 @@ export const gemini: Protocol = {
   limitHeaders: () => ({}),
   renderModels: renderGeminiModels,
   renderModel: renderGeminiModel,
+  codec: geminiCodec,
 }

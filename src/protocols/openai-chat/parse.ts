@@ -1,21 +1,25 @@
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
+import { asObject } from '../loose-json.ts'
 import { textsIn } from '../openai/texts.ts'
-import type { CallFacts, Headers } from '../protocol.ts'
+import type { Headers } from '../protocol.ts'
 import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
+import type { ChatFacts } from './hidden-usage.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set([
-  ...['model', 'stream', 'max_completion_tokens', 'max_tokens', 'messages'],
+  ...['model', 'stream', 'stream_options', 'max_completion_tokens', 'max_tokens', 'messages'],
   ...CONVERSATION_FIELDS,
 ])
 
 const SYSTEM_ROLES: readonly unknown[] = ['system', 'developer']
 
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
-export function parseChat(headers: Headers, body: Buffer): CallFacts {
+export function parseChat(headers: Headers, body: Buffer): ChatFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
   const outputMax = tokensMax(keys, 'max_completion_tokens') ?? tokensMax(keys, 'max_tokens')
-  return factsOf(headers, keys, outputMax, () => beginningOf(keys))
+  const options = asObject(keys.value('stream_options'))
+  const facts = factsOf(headers, keys, outputMax, () => beginningOf(keys))
+  return { ...facts, includeUsage: options?.include_usage === true }
 }
 
 /** What the operator said before the first user, and what that said. */

@@ -2,6 +2,7 @@ import { modelEdit } from '../model-edit.ts'
 import { renderOpenaiError } from '../openai/errors.ts'
 import { renderOpenaiModel, renderOpenaiModels } from '../openai/models.ts'
 import type { Protocol } from '../protocol.ts'
+import { responsesCodec } from './codec.ts'
 import { renderResponsesStreamError } from './errors.ts'
 import { parseResponses } from './parse.ts'
 import { responsesMeter } from './usage.ts'
@@ -21,4 +22,5 @@ export const openaiResponses: Protocol = {
   limitHeaders: () => ({}), // clients know headers of a vendor's limits, and none of money
   renderModels: renderOpenaiModels,
   renderModel: renderOpenaiModel,
+  codec: responsesCodec,
 }

@@ -15,7 +15,7 @@ const FORWARDED: HeaderRules = {
   prefixes: ['anthropic-', 'x-claude-code-', 'x-stainless-'],
 }
 
-/** Sent with requests of our own; clients' requests carry the version that they were written for. */
+/** Sent with requests of our own making; clients' requests carry the version that they were written for. */
 const OWN_VERSION = '2023-06-01'
 
 export function anthropicRequest(
@@ -28,9 +28,7 @@ export function anthropicRequest(
   const place = PATHS[operation]
   if (!place) throw new GatewayError('not_supported', `Anthropic has nothing like '${operation}'`)
   const own: Record<string, string> = { 'x-api-key': secretOf(credentials), 'accept-encoding': 'identity' }
-  if (operation === 'models' && forwarded.headers['anthropic-version'] === undefined) {
-    own['anthropic-version'] = OWN_VERSION
-  }
+  if (forwarded.headers['anthropic-version'] === undefined) own['anthropic-version'] = OWN_VERSION
   const ours = { ...own, ...account.headers }
   const headers = forwardedHeaders(forwarded.headers, FORWARDED, account.headers)
   for (const name in ours) headers.push(name, ours[name] as string)

@@ -15,6 +15,7 @@ export const antigravity: Provider = {
   loginClient: null,
   environment: null,
   defaultModels: ['gemini-*', 'claude-*'],
+  hasOwnPath: true,
   speaks: () => ['gemini'],
   signedBy: (model) => (isClaude(model) ? 'antigravity' : 'gemini'),
   request: antigravityRequest,

@@ -84,3 +84,18 @@ t.test('simple mode beyond this machine has to be confirmed', async (t) => {
   const confirmed = await subgate.with({ env: { ...env, SUBGATE_SIMPLE_MODE_CONFIRM: 'true' } })('doctor', '--offline')
   t.match(confirmed, { code: 0, stdout: /! listening address/ })
 })
+
+t.test('vendors whose thoughts no other can read are better kept apart', async (t) => {
+  const subgate = await initializedCli()
+  const local = subgate.with({ env: { ...LOCAL, KEY: secretKey() } })
+  await local('account', 'add', 'anthropic', '--name', 'own', '--from-env', 'KEY')
+  const file = join(subgate.dataDir, 'list.json')
+  const entry = { provider: 'antigravity', name: 'other', access_token: secretKey(), account_id: 'p' }
+  writeFileSync(file, JSON.stringify([entry]))
+  t.match(await local('account', 'import', '--file', file), { code: 0 })
+  t.match((await complaints(subgate, '--offline')).found, {
+    groups: { result: 'warning', detail: /Anthropic and Antigravity/, remedy: /group detach default/ },
+  })
+  await local('account', 'set', 'other', '--models', 'gemini-*')
+  t.notMatch((await complaints(subgate, '--offline')).found, { groups: {} })
+})

@@ -1,0 +1,114 @@
+import type { ProtocolName } from '../domain/call.ts'
+import { newForeignId } from '../lib/id.ts'
+import { withValueAt } from '../lib/json-scan.ts'
+import { protocols } from '../protocols/index.ts'
+import type { AnswerEdit, Headers, Protocol, RenderedError } from '../protocols/protocol.ts'
+import { type Translation, translate } from '../protocols/translation.ts'
+import type { Forwarded } from '../providers/provider.ts'
+import type { Call } from './call.ts'
+import type { ServingAccount } from './directory.ts'
+
+/**
+ * How a call and an account understand each other. Mostly they speak the same format, and bytes pass as they are; else the call is translated
+ * there and its answer back, by two codecs that know nothing of each other.
+ */
+export interface Wire {
+  /** The format that the account is asked in, and that it answers in. */
+  protocol: Protocol
+  forwarded: Forwarded
+  body: Buffer | null
+  /** Names of what the account's format, or its upstream, has no place for. */
+  dropped: readonly string[]
+  /** The client gets a stream of events. */
+  clientStreams(upstreamStreams: boolean): boolean
+  /** For one answer. */
+  editFor(upstreamStreams: boolean): AnswerEdit | null
+  /** What the upstream says of a request that it refuses, for the client; null: as it says it. */
+  refusal(status: number, body: Buffer): RenderedError | null
+}
+
+/** Whether the account can be asked for this: an answer in any format, all else only in the call's own. */
+export function canServe({ provider, account }: ServingAccount, { protocol, operation }: Call): boolean {
+  return operation === 'messages' || provider.speaks(account).includes(protocol.name)
+}
+
+/** Throws `invalid_request` that names what the account's format cannot express, and what the call's `copyFor` throws. */
+export function wireTo(call: Call, serving: ServingAccount, upstreamModel: string): Wire {
+  const { provider, account } = serving
+  const { facts, protocol, operation } = call
+  const spoken = provider.speaks(account)
+  const isNative = spoken.includes(protocol.name)
+  const mustGather = isNative && operation === 'messages' && !facts.stream && provider.alwaysStreams?.(account)
+  if (isNative && !mustGather) return nativeWire(call, upstreamModel)
+  return translatedWire(call, serving, isNative ? protocol.name : (spoken[0] as ProtocolName), upstreamModel)
+}
+
+function nativeWire(call: Call, upstreamModel: string): Wire {
+  const { protocol, facts, headers, query, path, id } = call
+  return {
+    protocol,
+    forwarded: { protocol: protocol.name, headers, query, path, model: upstreamModel, callId: id },
+    body: bodyOf(call, upstreamModel),
+    dropped: [],
+    clientStreams: (upstreamStreams) => upstreamStreams,
+    editFor: (upstreamStreams) => protocol.answerEdit(facts, upstreamModel, upstreamStreams),
+    refusal: () => null,
+  }
+}
+
+/** As it came, but for the model's name where the account is asked for another one, and what its format asks for besides. */
+function bodyOf({ body, facts, protocol, copyFor }: Call, upstreamModel: string): Buffer | null {
+  if (body === null) return null
+  const { modelAt, requestedModel } = facts
+  const isRenamed = modelAt !== null && upstreamModel !== requestedModel
+  if (!isRenamed && !protocol.askedBody) return body
+  return copyFor(upstreamModel, () => {
+    const named = isRenamed ? withValueAt(body, modelAt, upstreamModel) : body
+    return protocol.askedBody?.(facts, named) ?? named
+  })
+}
+
+/** What a client says of itself goes on; what it says of its own format does not. */
+const PASSED_HEADERS = ['user-agent'] as const
+
+function translatedWire(call: Call, { provider }: ServingAccount, name: ProtocolName, upstreamModel: string): Wire {
+  const { facts, id } = call
+  const protocol = protocols[name]
+  const { body } = call
+  if (body === null) throw new Error(`bug: ${id} is asked for after its answer has begun`)
+  const target = { model: upstreamModel, vendor: provider.signedBy(upstreamModel) }
+  const translation = call.copyFor(`${name} ${target.vendor} ${target.model}`, () =>
+    translate({ client: call.protocol.codec, upstream: protocol.codec }, { body, path: call.path }, target, {
+      model: facts.requestedModel,
+      nowMs: call.arrivedMs,
+      newId: newForeignId,
+    }),
+  )
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    accept: facts.stream ? 'text/event-stream' : 'application/json',
+  }
+  for (const passed of PASSED_HEADERS)
+    if (typeof call.headers[passed] === 'string') headers[passed] = call.headers[passed]
+  return {
+    protocol,
+    forwarded: {
+      protocol: name,
+      headers: headers as Headers,
+      query: '',
+      model: upstreamModel,
+      stream: facts.stream,
+      callId: id,
+    },
+    body: translation.body,
+    dropped: translation.dropped,
+    clientStreams: () => facts.stream,
+    editFor: (upstreamStreams) => editOf(translation, upstreamStreams, facts.stream),
+    refusal: (status, body) => translation.error(status, body, id),
+  }
+}
+
+function editOf(translation: Translation, upstream: boolean, client: boolean): AnswerEdit {
+  const answer = translation.answer({ upstream, client })
+  return Object.assign((bytes: Buffer) => answer.push(bytes), { end: () => answer.end() })
+}
