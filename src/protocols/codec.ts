@@ -65,6 +65,6 @@ export interface StreamDecoder {
 
 /** Writes a stream. Every way to end it is its protocol's own: `finish` the terminal event, `error` the error event. */
 export interface StreamEncoder {
-  /** Bytes of whole events; empty if there is nothing to say yet. */
-  push(event: NeutralEvent): Buffer
+  /** Whole events; empty if there is nothing to say yet. */
+  push(event: NeutralEvent): string
 }

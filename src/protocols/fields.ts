@@ -112,7 +112,9 @@ export class Fields {
   /** Full names of the fields that nobody asked for. */
   left(): string[] {
     const isLeft = (name: string) => this.has(name) && !this.#asked.includes(name)
-    return Object.keys(this.#object).filter(isLeft).map((name) => this.where(name))
+    return Object.keys(this.#object)
+      .filter(isLeft)
+      .map((name) => this.where(name))
   }
 
   /** As it came. */

@@ -65,8 +65,9 @@ class StreamWriter implements Writer {
   }
 
   write(events: NeutralEvent[]): Buffer {
-    if (events.length === 1) return this.#encoder.push(events[0] as NeutralEvent)
-    return Buffer.concat(events.map((event) => this.#encoder.push(event)))
+    let written = ''
+    for (const event of events) written += this.#encoder.push(event)
+    return written === '' ? NOTHING : Buffer.from(written)
   }
 }
 

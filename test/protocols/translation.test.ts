@@ -277,7 +277,7 @@ class Pair {
     if (!way.upstream) return this.#read([codec.encodeAnswer(said, asker(asked))], way, tools)
     const encoder = codec.encodeStream(asker(asked))
     return this.#read(
-      eventsOf(said).map((event) => encoder.push(event)),
+      eventsOf(said).map((event) => Buffer.from(encoder.push(event))),
       way,
       tools,
     )

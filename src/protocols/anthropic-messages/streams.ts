@@ -150,43 +150,35 @@ function openBlock(block: JsonObject | null, names: ToolNames): OpenBlock | null
   }
 }
 
-const NOTHING = Buffer.alloc(0)
-
 /** Writes a stream as Anthropic does: one block after the other, each with its number. */
 export class MessagesEncoder implements StreamEncoder {
   readonly #asker: Asker
   #started = false
   #index = -1
+  /** A delta of the open block up to its text. */
+  #beforeText = ''
   /** A block whose words are hidden is written in one piece, once its signature is known. */
   #hidden = false
   #signature: Signature | null = null
-  #over = false
 
   constructor(asker: Asker) {
     this.#asker = asker
   }
 
-  push(event: NeutralEvent): Buffer {
-    if (this.#over) return NOTHING
-    const written = this.#write(event)
-    return written === '' ? NOTHING : Buffer.from(written)
-  }
-
-  #write(event: NeutralEvent): string {
+  push(event: NeutralEvent): string {
     switch (event.type) {
       case 'start':
         return this.#start(event.usage ?? NO_USAGE)
       case 'open':
         return this.#start(NO_USAGE) + this.#begin(event.block)
       case 'delta':
-        return this.#hidden ? '' : this.#delta(event.text)
+        return this.#hidden ? '' : `${this.#beforeText}${JSON.stringify(event.text)}}}\n\n`
       case 'signature':
         this.#signature = event.signature
         return ''
       case 'close':
         return this.#end()
       case 'finish':
-        this.#over = true
         return (
           this.#start(event.usage) +
           line('message_delta', {
@@ -196,7 +188,6 @@ export class MessagesEncoder implements StreamEncoder {
           line('message_stop', {})
         )
       case 'error':
-        this.#over = true
         return renderErrorEvent(event.error)
     }
   }
@@ -207,30 +198,29 @@ export class MessagesEncoder implements StreamEncoder {
     return line('message_start', { message: { ...head(this.#asker), usage: usageFor(usage) } })
   }
 
-  #deltaOf: (text: string) => JsonObject = (text) => ({ type: 'text_delta', text })
-
   #begin(block: OpenBlock): string {
     this.#index++
     this.#signature = null
     this.#hidden = false
     switch (block.kind) {
       case 'text':
-        this.#deltaOf = (text) => ({ type: 'text_delta', text })
+        this.#startDeltas('text_delta', 'text')
         return this.#blockStart({ type: 'text', text: '', citations: null })
       case 'reasoning':
         this.#hidden = block.redacted
-        this.#deltaOf = (thinking) => ({ type: 'thinking_delta', thinking })
+        this.#startDeltas('thinking_delta', 'thinking')
         return block.redacted ? '' : this.#blockStart({ type: 'thinking', thinking: '', signature: '' })
       case 'tool_call':
-        this.#deltaOf = (partial_json) => ({ type: 'input_json_delta', partial_json })
+        this.#startDeltas('input_json_delta', 'partial_json')
         return this.#blockStart({ ...callFor(block.id, block.name), input: {} })
       case 'media':
         return this.#blockStart({ type: 'text', text: mediaNote(block.mediaType), citations: null })
     }
   }
 
-  #delta(text: string): string {
-    return line('content_block_delta', { index: this.#index, delta: this.#deltaOf(text) })
+  #startDeltas(type: string, key: string): void {
+    const event = 'content_block_delta'
+    this.#beforeText = `event: ${event}\ndata: {"type":"${event}","index":${this.#index},"delta":{"type":"${type}","${key}":`
   }
 
   #end(): string {

@@ -37,8 +37,6 @@ export class GeminiDecoder implements StreamDecoder {
   }
 }
 
-const NOTHING = Buffer.alloc(0)
-
 /** Writes a stream as Google does: text as it comes, calls whole, and the totals with the last chunk. */
 export class GeminiEncoder implements StreamEncoder {
   readonly #asked: Asked
@@ -48,7 +46,6 @@ export class GeminiEncoder implements StreamEncoder {
   readonly #head: JsonObject
   #open: OpenBlock | null = null
   #input = ''
-  #over = false
 
   constructor(asker: Asker) {
     this.#asked = asker.asked as Asked
@@ -57,13 +54,7 @@ export class GeminiEncoder implements StreamEncoder {
     this.#around = ['data: {"candidates":[{"content":{"parts":[', `],"role":"model"},"index":0}],${after}\n\n`]
   }
 
-  push(event: NeutralEvent): Buffer {
-    if (this.#over) return NOTHING
-    const written = this.#write(event)
-    return written === '' ? NOTHING : Buffer.from(written)
-  }
-
-  #write(event: NeutralEvent): string {
+  push(event: NeutralEvent): string {
     switch (event.type) {
       case 'start':
         return ''
@@ -82,10 +73,8 @@ export class GeminiEncoder implements StreamEncoder {
         return open?.kind === 'tool_call' ? this.#chunk([this.#writer.call({ ...open, input: this.#input })]) : ''
       }
       case 'finish':
-        this.#over = true
         return this.#finish(event.stop, event.usage)
       case 'error':
-        this.#over = true
         return renderForeignError(event.error)
     }
   }

@@ -173,29 +173,23 @@ export class ChatDecoder implements StreamDecoder {
   }
 }
 
-const NOTHING = Buffer.alloc(0)
-
 /** Writes a stream of chunks; the usage goes out only to those who asked for it. */
 export class ChatEncoder implements StreamEncoder {
   readonly #includeUsage: boolean
   readonly #head: JsonObject
+  /** What stands before the delta of every chunk. */
+  readonly #beforeDelta: string
   #started = false
   #calls = -1
   #open: OpenBlock | null = null
-  #over = false
 
   constructor(asker: Asker) {
     this.#includeUsage = (asker.asked as Asked | null)?.includeUsage ?? false
     this.#head = head(asker, 'chat.completion.chunk')
+    this.#beforeDelta = `data: ${JSON.stringify(this.#head).slice(0, -1)},"choices":[{"index":0,"delta":`
   }
 
-  push(event: NeutralEvent): Buffer {
-    if (this.#over) return NOTHING
-    const written = this.#write(event)
-    return written === '' ? NOTHING : Buffer.from(written)
-  }
-
-  #write(event: NeutralEvent): string {
+  push(event: NeutralEvent): string {
     switch (event.type) {
       case 'start':
         return this.#start()
@@ -210,12 +204,10 @@ export class ChatEncoder implements StreamEncoder {
         this.#open = null
         return ''
       case 'finish': {
-        this.#over = true
         const usage = this.#includeUsage ? data({ ...this.#head, choices: [], usage: usageFor(event.usage) }) : ''
         return `${this.#start()}${this.#chunk({}, finishReason(event.stop))}${usage}data: ${DONE}\n\n`
       }
       case 'error':
-        this.#over = true
         return data({ error: foreignError(event.error) })
     }
   }
@@ -254,9 +246,9 @@ export class ChatEncoder implements StreamEncoder {
     }
   }
 
-  #chunk(delta: JsonObject, finish_reason: string | null = null): string {
-    const choices = [{ index: 0, delta, logprobs: null, finish_reason }]
-    return data({ ...this.#head, choices, ...(this.#includeUsage && { usage: null }) })
+  #chunk(delta: JsonObject, finishReason: string | null = null): string {
+    const end = `,"logprobs":null,"finish_reason":${finishReason && `"${finishReason}"`}}]`
+    return `${this.#beforeDelta}${JSON.stringify(delta)}${end}${this.#includeUsage ? ',"usage":null' : ''}}\n\n`
   }
 }
 

@@ -21,8 +21,6 @@ interface DeltaForm {
   tail: string
 }
 
-const NOTHING = Buffer.alloc(0)
-
 /** Writes a stream as OpenAI does. */
 export class ResponsesStreamEncoder implements StreamEncoder {
   readonly #asker: Asker
@@ -39,7 +37,7 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     this.#response = new ResponseWriter(asker)
   }
 
-  push(event: NeutralEvent): Buffer {
+  push(event: NeutralEvent): string {
     this.#written = ''
     switch (event.type) {
       case 'start':
@@ -63,7 +61,7 @@ export class ResponsesStreamEncoder implements StreamEncoder {
       case 'error':
         this.#error(event.error)
     }
-    return this.#written === '' ? NOTHING : Buffer.from(this.#written)
+    return this.#written
   }
 
   #start(): void {

@@ -175,7 +175,7 @@ t.test('a stream for Gemini’s clients: text as it comes, calls whole, the end 
     { type: 'close' },
     { type: 'finish', stop: { reason: 'tool_use', sequence: null }, usage: ANSWER.usage },
   ]
-  const written = events.map((event) => encoder.push(event).toString())
+  const written = events.map((event) => encoder.push(event))
   t.same(
     written.map((text) => (text === '' ? null : JSON.parse(text.replace(/^data: /, '')).candidates[0].content.parts)),
     [
@@ -195,7 +195,6 @@ t.test('a stream for Gemini’s clients: text as it comes, calls whole, the end 
     written.at(-1),
     /"finishReason":"STOP".*"totalTokenCount":69.*"modelVersion":"asked","responseId":"rsp_1"}\n\n$/,
   )
-  t.equal(encoder.push({ type: 'delta', text: 'late' }).length, 0)
 })
 
 t.test('a stream that ends without a finish reason is broken, and what follows one is nothing', async (t) => {

@@ -60,7 +60,7 @@ interface Told {
 
 function told(events: NeutralEvent[], of = asker()): Told[] {
   const encoder = new ResponsesStreamEncoder(of)
-  const text = Buffer.concat(events.map((event) => encoder.push(event))).toString()
+  const text = events.map((event) => encoder.push(event)).join('')
   return text
     .split('\n\n')
     .slice(0, -1)

@@ -42,7 +42,7 @@ t.test('a tool turn of Claude Code’s goes to Claude at Antigravity and its ans
   const meter = gemini.usageMeter(true)
   const decoder = geminiCodec.decodeStream(encoded.names)
   const encoder = messagesCodec.encodeStream({ model: request.model, asked, nowMs: 0, newId: (prefix) => `${prefix}1` })
-  const written: Buffer[] = []
+  const written: string[] = []
   for await (const piece of response.body as AsyncIterable<Uint8Array>) {
     const events = splitter.push(Buffer.from(piece))
     if (!events) continue
@@ -57,7 +57,7 @@ t.test('a tool turn of Claude Code’s goes to Claude at Antigravity and its ans
     { role: 'user', parts: [{ functionResponse: { name: 'Bash', response: { output: /./ } } }] },
   ])
   t.match(meter.reading, { ended: 'complete', reportedModel: model, stopReason: 'STOP', usage: { outputTokens: 2 } })
-  const text = Buffer.concat(written).toString()
+  const text = written.join('')
   t.match(text, /"type":"tool_use","id":"fc-1","name":"Bash"/)
   t.match(text, /"signature":"subgate\.antigravity\./, 'its signature travels as Antigravity’s')
   t.match(text, /"stop_reason":"tool_use"[\s\S]*message_stop/)
