@@ -532,7 +532,7 @@ t.test('an account for one program, and shares of windows at which it pauses', a
   }
   const shown = (await subgate('account', 'show', 'mine')).stdout
   t.match(shown, /state +paused 2h ?(30m|29m)? ?.*\(85% of 5h\)/)
-  t.match(shown, /weight +100, at the moment 9 by its windows\n/)
+  t.match(shown, /weight +100, at the moment 2.7 by its windows\n/)
   t.match((await subgate('account', 'list')).stdout, /paused 2h.*\(85% of 5h\)/)
   const set = (...flags: string[]) => subgate('account', 'set', 'mine', ...flags)
   t.match(await set('--pause-at', '7d_fable=90%'), { code: 0 }, 'a window that it was told of is one')
