@@ -1,4 +1,4 @@
-import { pausingWindow, usedPercent, type VendorWindow } from '../domain/account.ts'
+import { pausingForAll, usedPercent, type VendorWindow } from '../domain/account.ts'
 import { effectiveWeight } from '../gateway/rank.ts'
 import { formatDuration } from '../lib/duration.ts'
 import type { StoredAccount } from '../store/store.ts'
@@ -19,14 +19,11 @@ export function windowText(window: VendorWindow, context: Context): string {
   return `${usedText(window, nowMs)} used, ${reset}as of ${out.time(sampledAtMs)}`
 }
 
-function ofAllModels({ windows }: Pick<StoredAccount, 'windows'>): VendorWindow[] {
-  return windows.filter(({ models }) => models === null)
-}
-
 /** The operator's weight, and what the vendor's windows make of it at the moment. */
 export function weightText(account: StoredAccount, nowMs: number): string {
-  const { weight } = account
-  const now = effectiveWeight(weight, ofAllModels(account), nowMs)
+  const { weight, windows } = account
+  const ofAllModels = windows.filter(({ models }) => models === null)
+  const now = effectiveWeight(weight, ofAllModels, nowMs)
   if (now === weight) return String(weight)
   return `${weight}, at the moment ${Number(now.toPrecision(3))} by its windows`
 }
@@ -44,7 +41,7 @@ export function stateOf(
   if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return 'expired'
   const { rest } = account
   if (rest && rest.untilMs > nowMs) return `rests ${formatDuration(rest.untilMs - nowMs)} (${rest.reason})`
-  const window = pausingWindow(account, ofAllModels(account), nowMs)
+  const window = pausingForAll(account, account.windows, nowMs)
   if (window) return `paused ${formatDuration(window.resetAtMs - nowMs)} (${usedPercent(window)} of ${window.name})`
   const models = account.modelRests.filter(({ untilMs }) => untilMs > nowMs)
   if (models.length === 0) return 'active'

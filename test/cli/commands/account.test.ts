@@ -538,6 +538,8 @@ t.test('an account for one program, and shares of windows at which it pauses', a
   t.match(await set('--pause-at', '7d_fable=90%'), { code: 0 }, 'a window that it was told of is one')
   t.match(await set('--pause-at', '7d_opal=90%'), { code: 1, stderr: /no window '7d_opal'\n.*7d_fable/ })
   t.match(await show(), { pauseAt: [{ window: '7d_fable', used: 0.9 }] })
+  await set('--pause-at', '7d_fable=50%')
+  t.match((await subgate('account', 'list')).stdout, /paused 2h.*\(50% of 7d_fable\)/, 'whatever models it is for')
   t.match(await set('--pause-at', 'none', '--only-client', 'none'), { code: 0 })
   t.match(await show(), { onlyClient: null, pauseAt: [] })
   t.notMatch((await subgate('account', 'show', 'mine')).stdout, /only for|pauses at/)
