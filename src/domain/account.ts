@@ -82,6 +82,19 @@ export function pausingWindow(
   return last
 }
 
+/** The same of what keeps it from all models: who names a window of models that nobody knows means all of them. */
+export function pausingForAll(
+  account: Pick<Account, 'pauseAt'>,
+  windows: readonly VendorWindow[],
+  nowMs: number,
+): VendorWindow | null {
+  return pausingWindow(account, windows.filter(isOfAllModelsOrUnknown), nowMs)
+}
+
+function isOfAllModelsOrUnknown({ models }: VendorWindow): boolean {
+  return models === null || models.length === 0
+}
+
 /** How much of a window is used, as people write it: whole percents, and 100 only of one that is full. */
 export function usedPercent({ used }: VendorWindow): string {
   return `${Math.floor(used * 100)}%`

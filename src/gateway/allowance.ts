@@ -7,8 +7,8 @@ import type { Gateway } from './gateway.ts'
 /** What a caller who is known may do, beside what `admit` asks live state for. */
 
 /**
- * Throws `not_found` if the key may not use the model, or the operator refuses models without a price: to vendors, too, a
- * model that one may not have is not there, and Claude Code takes every `forbidden` for a key that is wrong.
+ * Throws `not_found` if the key may not use the model: at vendors, too, a model that one may not have is not there, and
+ * Claude Code takes every `forbidden` for a key that is wrong.
  */
 export function requireAllowedModel({ caller, facts }: Call): void {
   const model = facts.requestedModel

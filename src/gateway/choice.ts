@@ -23,6 +23,7 @@ export function candidatesOf(gateway: Gateway, call: Call, surveyed: Survey): Ca
   const nowMs = gateway.clock()
   const others = new Map<ServingAccount, string>()
   for (const { serving, obstacle } of hindered) {
+    if (others.size === NAMED_MAX) break // a large group has hundreds, and each is put into words
     // One of several groups may say no, and the next one yes.
     if (candidates.includes(serving) || others.has(serving)) continue
     others.set(serving, obstacleText(obstacle, serving, call, nowMs))

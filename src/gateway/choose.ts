@@ -137,8 +137,9 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
     }
     case STAGES.client: {
       const clients = [...new Set(obstacles.flatMap((one) => (one.is === 'client' ? [one.only] : [])))].join(' or ')
+      // Not 403: for that Claude Code sends its user to log in.
       return hopeless(
-        'forbidden',
+        'unavailable',
         `every account that serves '${model}' takes only calls that come from ${clients}, and this one does not`,
       )
     }
@@ -191,9 +192,6 @@ function unreachable(model: string): GatewayError {
   })
 }
 
-function hopeless(
-  code: 'not_found' | 'unavailable' | 'overloaded' | 'forbidden' | 'not_supported',
-  message: string,
-): GatewayError {
+function hopeless(code: 'not_found' | 'unavailable' | 'overloaded' | 'not_supported', message: string): GatewayError {
   return new GatewayError(code, message, { shouldRetry: false })
 }

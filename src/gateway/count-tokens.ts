@@ -12,6 +12,7 @@ import { deadlineMs } from './deadlines.ts'
 import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall, type Wanted } from './read-call.ts'
+import { underRules } from './rests.ts'
 import { upstreamModelFor } from './upstream-model.ts'
 
 /**
@@ -69,7 +70,7 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
         client.end(Buffer.concat([...reader.ready, ...reader.held]), answerHead(gateway, call, result.answer))
         return
       }
-      const { fault } = result
+      const fault = underRules(asked.serving.account, result.fault)
       const isLast = index === candidates.length - 1
       if (isLast || fault.blame === 'request' || fault.blame === 'client')
         throw errorFor(gateway, call, { serving: asked.serving, fault })

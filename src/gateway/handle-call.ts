@@ -54,7 +54,10 @@ export async function handleCall(
     using relay = new Relay(gateway, call, answer, client, running.onProgress)
     running.onStop((reason) => relay.stop(reason))
     const relayed = await relay.run()
-    if (relayed.fault) restIfToBlame(gateway, answer.serving, relayed.fault, running.upstreamModel)
+    if (relayed.fault) {
+      const { serving } = answer
+      restIfToBlame(gateway, serving, underRules(serving.account, relayed.fault), running.upstreamModel)
+    }
     await running.record(endOfRelay(relayed, answer, client))
     await relay.finish(relayed)
   } catch (error) {

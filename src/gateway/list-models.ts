@@ -13,6 +13,7 @@ import { type Caller, isUsable, type ServingAccount } from './directory.ts'
 import { countRefusal } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { identify } from './identify.ts'
+import { mayBeSent } from './upstream-model.ts'
 
 /** How long a vendor's list is good; an older one is used while a new one cannot be had. */
 const FRESH_MS = 3_600_000
@@ -161,11 +162,11 @@ async function servedModels(
   for (const [index, models] of (
     await Promise.all(accounts.map((serving) => gateway.models.of(gateway, serving)))
   ).entries()) {
-    const { provider, upstreamModelOf, account } = accounts[index] as ServingAccount
-    const mapped = exactNames(account.modelMap).map(modelNamed)
-    for (const model of [...(models ?? pricedModels(gateway, provider.name)), ...mapped]) {
-      const isServed = upstreamModelOf(model.id) !== null && caller.mayAsk(model.id)
-      if (isServed && !served.has(model.id)) served.set(model.id, model)
+    const serving = accounts[index] as ServingAccount
+    const mapped = exactNames(serving.account.modelMap).map(modelNamed)
+    for (const model of [...(models ?? pricedModels(gateway, serving.provider.name)), ...mapped]) {
+      const sent = caller.mayAsk(model.id) ? serving.upstreamModelOf(model.id) : null
+      if (sent !== null && mayBeSent(gateway, serving, sent) && !served.has(model.id)) served.set(model.id, model)
     }
   }
   return [...served.values()]

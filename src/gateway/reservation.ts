@@ -33,7 +33,9 @@ export class Reservation {
     const { reserveOutputMax } = gateway.config.gateway
     const outputTokens = Math.min(call.facts.maxOutputTokens ?? reserveOutputMax, reserveOutputMax)
     const inputTokens = Math.ceil((call.body?.length ?? 0) / BYTES_PER_TOKEN)
-    const hasLimits = call.caller.limits.length > 0 || ranked.some(({ account }) => account.limits.length > 0)
+    // Any account that the call may come to: one that fails may be followed by one that is no candidate now.
+    const mayServe = gateway.directory.accountsOf(call.caller.group.id)
+    const hasLimits = call.caller.limits.length > 0 || mayServe.some(({ account }) => account.limits.length > 0)
     this.#usage = hasLimits ? { ...NO_USAGE, inputTokens, outputTokens } : null
     this.#stepTokens = Math.max(1, Math.ceil(outputTokens * STEP))
     if (this.#usage) this.#estimate = this.#consumptionOf(this.#usage, ranked)

@@ -102,16 +102,15 @@ export function underRules({ restRules }: Account, fault: UpstreamFault): Upstre
   return { ...fault, blame: 'account', rest: 'rule', scope: 'account', restUntilMs: null, retryAfterMs: rule.restMs }
 }
 
-/** Puts the account, the account for this model, or its host out of service if the fault is theirs. */
+/** Puts the account, the account for this model, or its host out of service if the fault, as it is under the account's rules, is theirs. */
 export function restIfToBlame(
   gateway: Gateway,
   serving: ServingAccount,
-  told: UpstreamFault,
+  fault: UpstreamFault,
   upstreamModel: string,
   leave: Leave = NO_PROBE,
 ): void {
   const nowMs = gateway.clock()
-  const fault = underRules(serving.account, told)
   if (fault.scope === 'host') noteUnreachable(gateway, serving, fault, nowMs)
   else {
     const rest = earnedRest(serving, fault, nowMs, { upstreamModel, leave })

@@ -74,13 +74,18 @@ export class Vacancies {
     return this.#boundAmong(call, this.#openTo(call))
   }
 
-  /** The limit that is used up where all of the call's accounts are over theirs, of the one that is back first; null if any is within. */
+  /**
+   * The limit that is used up where all of the call's accounts are over theirs, of the one that is back first; null if any
+   * is within, or its session's own one that rests, while that is waited for.
+   */
   limitReached(call: Arrival): LimitRefusal | null {
     let first: LimitRefusal | null = null
     for (const candidate of this.#candidatesOf(call)) {
-      if (this.#rests(candidate)) continue
+      const rests = this.#rests(candidate)
+      if (rests && call.stickyUntilMs <= this.#now()) continue
       const exceeded = this.#exceeded(candidate)
       if (!exceeded) return null
+      if (rests) continue
       if (first === null || waitOf(exceeded) < waitOf(first)) first = exceeded
     }
     return first

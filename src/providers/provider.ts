@@ -6,10 +6,10 @@ import type { AnswerEdit, Headers, ServedModel } from '../protocols/protocol.ts'
 import type { SseEvent } from '../protocols/sse.ts'
 
 /**
- * What we ask an upstream for: an answer, the length of a prompt, a shorter conversation (of Responses alone), its models,
+ * What we ask an upstream for: an answer, the length of a prompt, a shorter conversation (of Responses alone), texts as vectors, its models,
  * what account or project calls belong to.
  */
-export type Operation = 'messages' | 'count_tokens' | 'compact' | 'models' | 'identity'
+export type Operation = 'messages' | 'count_tokens' | 'compact' | 'embeddings' | 'models' | 'identity'
 
 /** What of a client's request may matter to an upstream. */
 export interface Forwarded {

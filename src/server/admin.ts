@@ -1,7 +1,7 @@
 import { rmSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { dirname } from 'node:path'
-import { pausingWindow, usedPercent, type VendorWindow } from '../domain/account.ts'
+import { pausingForAll, usedPercent, type VendorWindow } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Limited, LimitStanding, LimitSubject } from '../domain/limit.ts'
 import { isUsable } from '../gateway/directory.ts'
@@ -178,8 +178,7 @@ async function statusOf(
       const { account } = serving
       const resting = account.rest && account.rest.untilMs > nowMs ? account.rest : null
       const windows = gateway.windows.of(serving)
-      const ofAllModels = windows.filter(({ models }) => models === null)
-      const full = pausingWindow(account, ofAllModels, nowMs)
+      const full = pausingForAll(account, windows, nowMs)
       const pauseReason = full && `paused at ${usedPercent(full)} of its ${full.name} window`
       return {
         id: account.id,

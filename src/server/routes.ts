@@ -76,12 +76,15 @@ function geminiVersion(version: string, prefix = '', onlyProvider: ProviderName 
 function openaiRoutes(prefix: string): Route[] {
   const compact: Handler = (gateway, req, res) =>
     handleCall(gateway, responses, req, res, { operation: 'compact', onlyProvider: null })
+  const embeddings: Handler = (gateway, req, res) =>
+    handleCall(gateway, chat, req, res, { operation: 'embeddings', onlyProvider: null })
   return [
     { methods: ['POST'], path: `${prefix}/responses`, handle: answers(responses) },
     { methods: ['GET'], path: `${prefix}/responses`, handle: refuseUpgrade },
     { methods: ['POST'], path: `${prefix}/responses/compact`, handle: compact },
     { methods: ['POST'], path: `${prefix}/responses/input_tokens`, handle: counts(responses) },
     { methods: ['POST'], path: `${prefix}/chat/completions`, handle: answers(chat) },
+    { methods: ['POST'], path: `${prefix}/embeddings`, handle: embeddings },
   ]
 }
 

@@ -246,6 +246,13 @@ const MODELS: Refusal[] = [
     claude: stops(503),
     sdk: raises('ServiceUnavailableError'),
   },
+  {
+    name: 'accounts that are all meant for another program',
+    scene: () => ({ accounts: [{ onlyClient: 'codex' }] }),
+    sentence: /every account that serves 'claude-.*' takes only calls that come from codex, and this one does not/,
+    claude: stops(503),
+    sdk: raises('ServiceUnavailableError'),
+  },
 ]
 
 const ALLOWANCE: Refusal[] = [

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { Limit } from '../../src/domain/limit.ts'
 import { accounts, type LiveStateMaker, onlyOwn, openWorld, session, type World } from './live-state-support.ts'
 
 /** Runs a first call of session `s` that binds it to account A, and ends it well. */
@@ -191,6 +192,30 @@ export async function sessionsContract(t: Test, maker: LiveStateMaker): Promise<
     t.match(await outcome, { accountId: 'B', bound: false, boundBefore: 'A' })
     t.same(await boundTo(world), ['A'])
   })
+
+  t.test(
+    'a resting account is waited for also where all others are over limits, which are told once that is over',
+    async (t) => {
+      await using world = await openWorld(maker)
+      await bindToA(world)
+      const limits: Limit[] = [{ metric: 'requests', max: 1, window: { kind: 'sliding', ms: 60_000 } }]
+      const others = accounts('B').map((other) => ({ ...other, limits }))
+      await world.run({ candidates: others })
+      const resting = (ms: number) => ({
+        session: session('s'),
+        candidates: [...others, ...onlyOwn('A', world.time.nowMs + ms)],
+      })
+      t.match(await world.refuse({ ...resting(5000), session: session('new') }), { reason: 'limit', subjectId: 'B' })
+      const short = await world.wait(resting(5000))
+      const long = await world.wait(resting(25_000))
+      world.time.pass(5000)
+      t.match(await short.outcome, { accountId: 'A', bound: true })
+      world.time.pass(14_999)
+      t.same(await world.inLine(), [long.ticket.callId])
+      world.time.pass(1)
+      t.match(await long.outcome, { refusal: { reason: 'limit', subjectId: 'B' } })
+    },
+  )
 
   t.test('not more wait for a resting account than may wait for a busy one', async (t) => {
     await using world = await openWorld(maker)

@@ -181,12 +181,12 @@ t.test('accounts for one program only', async (t) => {
   t.match(await ask(mixed, { headers: CLAUDE_CODE }), { at: 0 })
   t.match(await ask(strict, { headers: CLAUDE_CODE }), { at: 0 })
   const refused = {
-    ...{ status: 403, type: 'permission_error', shouldRetry: 'false' },
+    ...{ status: 503, type: 'api_error', shouldRetry: 'false' },
     message: `every account that serves '${SONNET}' takes only calls that come from claude-code or codex, and this one does not`,
   }
   t.match(await ask(strict), refused)
   const count = { path: '/v1/messages/count_tokens', key: strict.key, body: { model: SONNET, messages: [] } }
-  t.match(await gw.call(count), { status: 403, text: /come from claude-code or codex/ })
+  t.match(await gw.call(count), { status: 503, text: /come from claude-code or codex/ })
   t.match(await gw.call({ ...count, headers: CLAUDE_CODE }), { status: 200 })
   const models = async (headers: Record<string, string>) => {
     const { text } = await gw.call({ method: 'GET', path: '/v1/models', key: strict.key, headers })

@@ -115,3 +115,60 @@ t.test('every client is answered by every kind of account: words, a call, usage,
     )
   }
 })
+
+t.test('what has no other format is asked of those who know it, and of nobody else', async (t) => {
+  const gw = await startGateway(t, {
+    async setUp(site) {
+      const openai: WantedAccount = { provider: 'openai', baseUrl: `${site.upstream.url}/v1`, models: ['*'] }
+      return {
+        openai: await site.scene({ accounts: [openai] }),
+        anthropic: await site.scene({ accounts: [{ models: ['*'] }] }),
+      }
+    },
+  })
+  const { openai, anthropic } = gw.scenes
+  const embed = { path: '/v1/embeddings', body: { model: 'text-embedding-3-small', input: 'hello' } }
+  const vectors = await gw.call({ key: openai.key, ...embed })
+  t.match(JSON.parse(vectors.text), { object: 'list', data: [{ embedding: [0.25, -0.5] }] })
+  const [row] = (await gw.settled()).filter(({ userId }) => userId === openai.user.id)
+  t.match(row, { outcome: 'complete', protocol: 'openai-chat', usage: { inputTokens: /[1-9]/, outputTokens: 0 } })
+  const count = {
+    path: '/v1/messages/count_tokens',
+    body: { model: MODEL, messages: [{ role: 'user', content: 'hi' }] },
+  }
+  for (const [key, asked] of [
+    [anthropic.key, embed],
+    [openai.key, count],
+  ] as const) {
+    const refused = await gw.call({ key, ...asked })
+    t.match(refused, { headers: { 'x-should-retry': 'false' }, text: /can do this in the format/ })
+    t.ok([404, 501].includes(refused.status), String(refused.status))
+  }
+  const upgrade = await gw.call({ key: openai.key, path: '/v1/responses', method: 'GET' })
+  t.equal(upgrade.status, 426, 'Codex asks for a WebSocket first')
+  const unknown = await gw.call({ key: openai.key, path: '/v1beta/models/x:predict', body: {} })
+  t.match(unknown, { status: 501, text: /does not do 'predict'/ })
+})
+
+t.test('what a format has no place for is named, or refused by name', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) => site.scene({ accounts: [{ ...ACCOUNTS.gemini?.(site.upstream.url), models: ['*'] }] }),
+  })
+  const { key } = gw.scenes
+  const { path, body } = CLIENTS['anthropic-messages'](false)
+  const more = { metadata: { user_id: 'u' }, service_tier: 'auto' }
+  const answer = await gw.call({ key, path, body: { ...body, ...more } })
+  t.match(answer, { status: 200, headers: { 'x-subgate-dropped': /metadata.*service_tier|service_tier.*metadata/ } })
+  const refused = await gw.call({ key, path, body: { ...body, container: 'c' } })
+  t.match(refused, { status: 400, text: /container: / })
+  gw.upstream.always({
+    status: 400,
+    body: '{"error":{"code":400,"message":"The input token count exceeds the maximum","status":"INVALID_ARGUMENT"}}',
+  })
+  const tooLong = await gw.call({ key, path, body })
+  t.match(
+    tooLong,
+    { status: 400, text: /"type":"invalid_request_error"/ },
+    'an upstream’s refusal in the client’s own words',
+  )
+})

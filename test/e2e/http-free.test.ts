@@ -31,6 +31,18 @@ t.test('count_tokens', async (t) => {
           {},
         ],
       }),
+      ruled: await site.scene({
+        accounts: [
+          {
+            priority: 1,
+            elsewhere: {
+              status: 400,
+              body: '{"type":"error","error":{"type":"invalid_request_error","message":"Plan limit reached"}}',
+            },
+          },
+          {},
+        ],
+      }),
     }),
   })
   const count = (name: keyof typeof gw.scenes) => gw.call({ path: COUNT, key: gw.scenes[name].key, body: COUNT_BODY })
@@ -64,6 +76,11 @@ t.test('count_tokens', async (t) => {
       { status: 400, text: /messages: too few/ },
       "the request's own fault goes on as it came",
     )
+    const restRules = [{ status: 400, keywords: ['Plan limit'], restMs: 60_000 }]
+    const id = gw.scenes.ruled.accounts[0]?.id ?? ''
+    await gw.site.store.accounts.set({ id, changes: { restRules }, by: 'test' })
+    await gw.seen()
+    t.equal((await count('ruled')).status, 200, 'what its own rules make the fault of an account')
     const rests = gw.gateway.directory
       .accounts()
       .filter(({ account, overloads }) => account.rest || overloads.length > 0)

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startDaemon } from '../../src/cli/daemon.ts'
-import { type Limit, parseLimitChange } from '../../src/domain/limit.ts'
+import { type Limit, type LimitStanding, parseLimitChange } from '../../src/domain/limit.ts'
 import { type Answer, ClientCall, messageRequest, until } from '../support/client.ts'
 import { startGateway, type WantedAccount } from '../support/gateway.ts'
 
@@ -42,6 +42,20 @@ t.test('limits of callers and accounts', async (t) => {
       reserve: await site.scene({
         key: { limits: limits('tokens=2000/1h') },
         accounts: [{ scripts: Array(2).fill({ usage: { input: 10, output: 5 }, headDelayMs: 'forever' }) }],
+      }),
+      fallingBack: await site.scene({
+        accounts: [{ scripts: [{ status: 500 }] }],
+        group: {
+          name: 'falling back',
+          fallbackGroupId: (
+            await site.scene({
+              group: { name: 'fallen back to' },
+              accounts: [
+                { name: 'limited reserve', limits: limits('tokens=1m/1h'), scripts: [{ headDelayMs: 'forever' }] },
+              ],
+            })
+          ).group.id,
+        },
       }),
       outgrown: await site.scene({
         key: { limits: limits('output_tokens=300/1h') },
@@ -166,6 +180,19 @@ t.test('limits of callers and accounts', async (t) => {
     for (const one of running) one.leave()
     await gw.settled()
     t.equal((await call('reserve')).status, 200)
+  })
+
+  t.test('also at an account that was no candidate when they came', async (t) => {
+    const running = gw.open({ key: scenes.fallingBack.key, body: messageRequest(false, { max_tokens: 5000 }) })
+    const account = await gw.site.store.accounts.find('limited reserve')
+    const limited = { subject: 'account' as const, id: account.id, limits: account.limits }
+    await until('the call to have gone there', async () =>
+      (await gw.gateway.live.admissions()).some(({ accountId }) => accountId === account.id),
+    )
+    const [standing] = (await gw.gateway.live.standings(limited)) as LimitStanding[]
+    t.ok((standing?.used ?? 0) > 5000, `${standing?.used}`)
+    running.leave()
+    await gw.settled()
   })
 
   t.test('a stream that outgrows its guess counts with what it has come to', async (t) => {

@@ -225,6 +225,20 @@ t.test('models are listed by the names that a map gives, and as vendors list wha
   t.match(await list(gw.scenes.some, '/claude-x'), { id: 'claude-x', type: 'model', display_name: 'claude-x' })
 })
 
+t.test('what is refused for want of a price is not listed either', async (t) => {
+  const body = JSON.stringify({ data: [SONNET, 'claude-a'].map((id) => ({ type: 'model', id })), has_more: false })
+  const gw = await startGateway(t, {
+    config: { unknown_price: 'refuse' },
+    setUp: (site) =>
+      site.scene({ accounts: [{ elsewhere: { body }, modelMap: { 'claude-b': SONNET, 'claude-c': 'claude-a' } }] }),
+  })
+  const { text } = await gw.call({ method: 'GET', path: '/v1/models', key: gw.scenes.key })
+  t.same(
+    JSON.parse(text).data.map(({ id }: { id: string }) => id),
+    [SONNET, 'claude-b'],
+  )
+})
+
 t.test('a changed body is a second one in memory, and counts until an answer comes', async (t) => {
   const gw = await startGateway(t, {
     config: { 'gateway.buffered_bytes_max': '1MiB' },

@@ -54,6 +54,41 @@ t.test('candidates in order, and why the others were none', async (t) => {
   )
 })
 
+t.test('of a large group 32 of each are named, and a conversation stays at an account behind them', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: (site) =>
+      site.scene({
+        accounts: Array.from({ length: 36 }, (_, index) => ({
+          name: `a${index}`,
+          ...(index < 2 && { models: ['claude-opus-*'] }),
+        })),
+      }),
+  })
+  const { key, accounts } = gw.scenes
+  const say = (content: string) =>
+    gw.call({ key, body: messageRequest(false, { messages: [{ role: 'user', content }] }) })
+  await say('hello')
+  const [first] = await gw.settled()
+  await gw.site.store.accounts.set({ id: first?.accountId ?? '', changes: { priority: 99 }, by: 'test' })
+  await gw.seen()
+  await say('hello')
+  const [, second] = await gw.settled()
+  t.equal(second?.accountId, first?.accountId)
+  t.equal(second?.choice?.candidates.length, 32)
+  t.same(second?.choice?.others.map(({ why }) => why).sort(), [
+    ...Array(2).fill('does not serve the model'),
+    ...Array(2).fill('ranks behind enough others'),
+  ])
+  for (const { id } of accounts.slice(0, 35)) {
+    await gw.site.store.accounts.set({ id, changes: { status: 'paused' }, by: 'test' })
+  }
+  await gw.seen()
+  await say('again')
+  const choice = (await gw.settled()).at(-1)?.choice
+  t.equal(choice?.others.length, 32)
+  t.equal(choice?.candidates.length, 1)
+})
+
 t.test('the conversation: what named it, and whether it was kept, bound, or made a detour', async (t) => {
   const hang = { headDelayMs: 'forever' } as const
   const gw = await startGateway(t, {

@@ -52,7 +52,8 @@ function world({ modelMap = {}, ...account }: Partial<ServingAccount['account']>
     serving,
     disabled,
     breakers: gateway.breakers,
-    fails: (how: UpstreamFault, model = MODEL) => restIfToBlame(gateway, serving, how, model),
+    fails: (how: UpstreamFault, model = MODEL) =>
+      restIfToBlame(gateway, serving, underRules(serving.account, how), model),
     leave: (model = MODEL) => leaveToAsk(gateway, serving, model),
     mayAsk: (model = MODEL) =>
       !restInTheWay(serving, sent(model), at.nowMs) && gateway.breakers.mayAsk(serving.host, at.nowMs),

@@ -1,34 +1,30 @@
-import { readFileSync } from 'node:fs'
-import { InvalidArgumentError } from 'commander'
-import type { Config } from '../../config/load.ts'
-import {
-  type AccountStatus,
-  type PauseAt,
-  PROVIDERS,
-  type ProviderName,
-  pausingWindow,
-  type RestRule,
-  usedPercent,
-  type VendorWindow,
-} from '../../domain/account.ts'
+import { type AccountStatus, type PauseAt, PROVIDERS, type ProviderName, type RestRule } from '../../domain/account.ts'
 import { CLIENTS, type ClientName } from '../../domain/call.ts'
-import { changedDeadlines, type DeadlineChange, formatDeadlines, parseDeadlineChange } from '../../domain/deadline.ts'
-import { GatewayError, isGatewayError } from '../../domain/errors.ts'
-import { changedModelMap, type ModelMapChange, parseModelMapChange } from '../../domain/model-map.ts'
-import { effectiveWeight } from '../../gateway/rank.ts'
-import { RULE_REST_MAX_MS } from '../../gateway/rests.ts'
-import { formatDuration, parseDuration } from '../../lib/duration.ts'
-import { accountsInFile, type FoundAccount } from '../../operations/account-files.ts'
+import { changedDeadlines, type DeadlineChange, formatDeadlines } from '../../domain/deadline.ts'
+import { changedModelMap, type ModelMapChange } from '../../domain/model-map.ts'
 import { type AccountUpdate, addAccount, updateAccount } from '../../operations/add-account.ts'
-import { allowHosts } from '../../operations/allow-host.ts'
-import { accountsInEnvironment, type ImportedAccount, importAccounts } from '../../operations/import-accounts.ts'
 import { DEFAULT_GROUP } from '../../operations/set-up.ts'
 import { testAccount } from '../../operations/test-account.ts'
 import type { Workspace } from '../../operations/workspace.ts'
 import { providers } from '../../providers/index.ts'
-import type { Store, StoredAccount } from '../../store/store.ts'
-import { checkBaseUrl, hostOf, isAllowedHost } from '../../upstream/urls.ts'
-import { reloadDaemon } from '../admin-client.ts'
+import type { StoredAccount } from '../../store/store.ts'
+import {
+  DEADLINES,
+  deadlineList,
+  groupsFor,
+  HYBRID,
+  headerList,
+  MAP_MEANT,
+  modelMapChanges,
+  ONLY_CLIENT,
+  PAUSE_AT,
+  pauseList,
+  pauseText,
+  restRuleList,
+  restRuleText,
+} from '../account-flags.ts'
+import { stateOf, usedText, weightText, windowText } from '../account-state.ts'
+import { allowHostOf } from '../allowlist.ts'
 import type { Context, SecretFlags } from '../context.ts'
 import { examples } from '../examples.ts'
 import { printable } from '../format.ts'
@@ -36,16 +32,14 @@ import { type LimitFlags, limitFacts, limitsAfter, newLimitOption, setLimitOptio
 import {
   choiceArgument,
   choiceOption,
-  flag,
   futureMoment,
-  listFlag,
   orNone,
   requireChange,
   textListFlag,
   wholeFlag,
 } from '../options.ts'
 import { type Action, ExitCode, type Fill } from '../program.ts'
-import { canAsk, confirm } from '../prompt.ts'
+import { fillImport } from './account-import.ts'
 
 export const fill: Fill = (account, act) => {
   account
@@ -82,23 +76,7 @@ export const fill: Fill = (account, act) => {
       ),
     )
     .action(act(add))
-  account
-    .command('import')
-    .summary('add accounts found in the environment or in a file')
-    .option('--from-env', "take API keys from the variables that the vendors' own tools read")
-    .option(
-      '--file <path>',
-      "a JSON or YAML list, a Sub2API or claude-relay-service export, Codex's auth.json or Gemini CLI's oauth_creds.json; - = standard input",
-    )
-    .option('--allow-host', 'put the hosts of base URLs on the allowlist')
-    .option('--group <group>', `groups that may use them (default: ${DEFAULT_GROUP}); may be repeated`, textListFlag)
-    .option('--dry-run', 'only say what would be done')
-    .addHelpText(
-      'after',
-      `\nA list has entries such as:\n  - { provider: anthropic, name: work, api_key: sk-ant-…, priority: 10, models: ["claude-*"] }\nand may give base_url, weight, concurrency, model_map, headers and expires as well.
-Of a ChatGPT or Google login an access token will do in place of the key (access_token, and account_id for its workspace or project), or the file\nthat Codex or Gemini CLI keeps it in; nobody renews it here.\n\nExamples:\n  subgate account import --from-env\n  subgate account import --file sub2api-export.json --dry-run`,
-    )
-    .action(act(importThem))
+  fillImport(account, act)
   account
     .command('list')
     .summary("all accounts, with what their vendors' windows have left")
@@ -192,68 +170,6 @@ until the window's reset, and its conversations move. What is used is known from
     .action(act(remove))
 }
 
-const MAP_MEANT = 'asks it for SENT where a client asks for ASKED, a model or a pattern such as claude-*'
-const modelMapChange = flag(parseModelMapChange)
-
-function modelMapChanges(text: string, before: ModelMapChange[] = []): ModelMapChange[] {
-  return [...before, modelMapChange(text)]
-}
-
-function headerList(text: string, before: Record<string, string> = {}): Record<string, string> {
-  if (text === 'none') return {}
-  const at = text.indexOf('=')
-  if (at < 1) throw new InvalidArgumentError(`'${text}' is not NAME=VALUE`)
-  return { ...before, [text.slice(0, at).trim()]: text.slice(at + 1).trim() }
-}
-
-const DEADLINES = 'how long connect, first_event, idle, answer or total may take here, such as first_event=90s'
-
-const deadlineList = listFlag(parseDeadlineChange)
-
-/** The words in it that an error may say are many enough. */
-const RULE_WORDS_MAX = 20
-
-/** `403:quota exceeded,plan limit=30m`: status, words if any, and how long. */
-function restRuleList(text: string, before: RestRule[] = []): RestRule[] {
-  if (text === 'none') return []
-  const [, status, words, time = ''] = /^([1-5]\d\d)(?::(.+))?=([^=]+)$/.exec(text) ?? []
-  const restMs = parseDuration(time)
-  const keywords = words === undefined ? [] : words.split(',').map((word) => word.trim())
-  if (status === undefined || restMs === null || keywords.includes('') || keywords.length > RULE_WORDS_MAX) {
-    throw new InvalidArgumentError(`'${text}' is not STATUS=TIME or STATUS:WORDS=TIME, such as 403:quota exceeded=30m`)
-  }
-  if (restMs < 1000 || restMs > RULE_REST_MAX_MS) {
-    throw new InvalidArgumentError(`a rest is 1s to ${formatDuration(RULE_REST_MAX_MS)} long`)
-  }
-  return [...before, { status: Number(status), keywords, restMs }]
-}
-
-const HYBRID = 'of an Antigravity account: it serves the general paths beside /antigravity/…'
-const ONLY_CLIENT = 'serve only calls that come from this program'
-const PAUSE_AT = 'no calls once so much of a vendor window is used, such as 5h=90%; may be repeated'
-/** Of one account; vendors have four windows. */
-const PAUSES_MAX = 16
-
-/** `5h=90%`, or `none`. */
-function pauseList(text: string, before: PauseAt[] = []): PauseAt[] {
-  if (text === 'none') return []
-  const [, window, percent] = /^([a-z0-9_]{1,64})=(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? []
-  const used = Number(percent) / 100
-  if (window === undefined || !(used > 0 && used <= 1)) {
-    throw new InvalidArgumentError(`'${text}' is not WINDOW=SHARE, such as 5h=90%`)
-  }
-  if (before.length === PAUSES_MAX) throw new InvalidArgumentError(`an account has ${PAUSES_MAX} of them at most`)
-  return [...before.filter((one) => one.window !== window), { window, used }]
-}
-
-function pauseText({ window, used }: PauseAt): string {
-  return `${Number((used * 100).toFixed(2))}% of ${window}`
-}
-
-function restRuleText({ status, keywords, restMs }: RestRule): string {
-  return `${status}${keywords.length > 0 ? `:${keywords.join(',')}` : ''}=${formatDuration(restMs)}`
-}
-
 interface AccountFlags extends SecretFlags, LimitFlags {
   name?: string
   baseUrl?: string
@@ -308,107 +224,6 @@ function onlyClientOf({ onlyClient }: AccountFlags): ClientName | null {
   return onlyClient === undefined || onlyClient === 'none' ? null : onlyClient
 }
 
-/** Groups by name; without any, the default one if it is there. */
-async function groupsFor({ out }: Context, store: Store, names: string[] | undefined): Promise<string[]> {
-  if (names) return Promise.all(names.map(async (name) => (await store.groups.find(name)).id))
-  try {
-    return [(await store.groups.find(DEFAULT_GROUP)).id]
-  } catch (error) {
-    if (!isGatewayError(error, 'not_found')) throw error
-    out.warn(`there is no group '${DEFAULT_GROUP}': attach the account with subgate group attach GROUP --account …`)
-    return []
-  }
-}
-
-/** A host that is not on the allowlist is put there if the operator says so. Throws `conflict` otherwise. */
-async function allowHostOf(context: Context, baseUrl: string, allowed: boolean | undefined): Promise<void> {
-  const host = hostToAllow(context.config, baseUrl)
-  if (host === null) return
-  const question = `${host} is not on the allowlist of upstream hosts. Add it?`
-  if (!allowed && !(canAsk(context.io) && (await confirm(context.io, question)))) {
-    throw new GatewayError('conflict', `${host} is not on the allowlist of upstream hosts`, {
-      hint: 'Add --allow-host to put it there (security.url_allowlist.upstream_hosts).',
-    })
-  }
-  await allow(context, [host])
-}
-
-/** The URL's host, if the allowlist is all that stands against it; null if it is on it. Throws what else is wrong with the URL. */
-function hostToAllow({ urls }: Config, baseUrl: string): string | null {
-  const host = hostOf(new URL(checkBaseUrl(baseUrl, { ...urls, allowlist: false })))
-  return !urls.allowlist || isAllowedHost(host, urls.upstreamHosts) ? null : host
-}
-
-async function allow(context: Context, hosts: string[]): Promise<void> {
-  const file = allowHosts(context.load(), hosts)
-  context.out.say(`Added ${hosts.join(', ')} to security.url_allowlist.upstream_hosts in ${file}.`)
-  const { config } = context.reload()
-  if (await reloadDaemon(config)) context.out.say('The running gateway has read it.')
-}
-
-interface ImportFlags {
-  fromEnv?: boolean
-  file?: string
-  allowHost?: boolean
-  group?: string[]
-  dryRun?: boolean
-}
-
-async function importThem(context: Context, flags: ImportFlags): Promise<void> {
-  const { out } = context
-  if (!flags.fromEnv && flags.file === undefined) {
-    throw new InvalidArgumentError('say where from: --from-env, or --file PATH')
-  }
-  const found = [
-    ...(flags.fromEnv ? accountsInEnvironment(context.io.env) : []),
-    ...(flags.file === undefined ? [] : accountsInFile(readInput(flags.file))),
-  ]
-  if (found.length === 0) {
-    const names = Object.values(providers).flatMap(({ environment }) => environment?.apiKey ?? [])
-    throw new GatewayError(
-      'not_found',
-      flags.file ? 'the file lists no accounts' : `the environment has no ${names.join(' or ')}`,
-    )
-  }
-  if (flags.allowHost && !flags.dryRun) {
-    const hosts = found.flatMap(({ account }) => hostToAllowFor(context.config, account))
-    if (hosts.length > 0) await allow(context, [...new Set(hosts)])
-  }
-  const work = await context.work()
-  const groupIds = await groupsFor(context, work.store, flags.group)
-  const results = await importAccounts(work, found, { groupIds, dryRun: flags.dryRun ?? false })
-  out.list(results, importColumns(), '')
-  const count = (result: ImportedAccount['result']) => results.filter((one) => one.result === result).length
-  const summary = `${count('added')} added, ${count('exists')} existed, ${count('refused')} refused`
-  out.say(flags.dryRun ? `Nothing was written. It would be: ${summary}.` : `${summary}.`)
-  if (count('refused') > 0) throw new ExitCode(1)
-}
-
-/** Nothing for an entry that is refused anyway. */
-function hostToAllowFor(config: Config, account: FoundAccount['account']): string[] {
-  if ('refusal' in account || account.baseUrl === null) return []
-  try {
-    const host = hostToAllow(config, account.baseUrl)
-    return host === null ? [] : [host]
-  } catch {
-    return []
-  }
-}
-
-function importColumns() {
-  return [
-    { title: 'from', value: (one: ImportedAccount) => one.from },
-    { title: 'name', value: (one: ImportedAccount) => one.name },
-    { title: 'provider', value: (one: ImportedAccount) => one.provider },
-    { title: 'result', value: (one: ImportedAccount) => one.result },
-    { title: 'detail', value: (one: ImportedAccount) => one.detail, shrinks: true },
-  ]
-}
-
-function readInput(path: string): string {
-  return readFileSync(path === '-' ? 0 : path, 'utf8')
-}
-
 async function list(context: Context): Promise<void> {
   const { out, nowMs } = context
   const store = await context.store()
@@ -445,51 +260,6 @@ async function list(context: Context): Promise<void> {
 /** Without the sealed credentials: nobody needs them, and output ends up in strange places. */
 function shown({ sealedCredentials: _, ...account }: StoredAccount): Omit<StoredAccount, 'sealedCredentials'> {
   return account
-}
-
-/** How much of a window is used by now. */
-function usedText(window: VendorWindow, nowMs: number): string {
-  return window.resetAtMs > nowMs ? usedPercent(window) : '0%'
-}
-
-function windowText(window: VendorWindow, context: Context): string {
-  const { resetAtMs, sampledAtMs } = window
-  const { nowMs, out } = context
-  const reset = resetAtMs > nowMs ? `whole again in ${formatDuration(resetAtMs - nowMs)}, ` : ''
-  return `${usedText(window, nowMs)} used, ${reset}as of ${out.time(sampledAtMs)}`
-}
-
-function ofAllModels({ windows }: Pick<StoredAccount, 'windows'>): VendorWindow[] {
-  return windows.filter(({ models }) => models === null)
-}
-
-/** The operator's weight, and what the vendor's windows make of it at the moment. */
-function weightText(account: StoredAccount, nowMs: number): string {
-  const { weight } = account
-  const now = effectiveWeight(weight, ofAllModels(account), nowMs)
-  if (now === weight) return String(weight)
-  return `${weight}, at the moment ${Number(now.toPrecision(3))} by its windows`
-}
-
-/** `active`, or why it gets no calls and until when. */
-export function stateOf(
-  account: Pick<
-    StoredAccount,
-    'status' | 'statusReason' | 'rest' | 'modelRests' | 'expiresAtMs' | 'pauseAt' | 'windows'
-  >,
-  nowMs: number,
-): string {
-  if (account.status !== 'active')
-    return account.statusReason ? `${account.status}: ${account.statusReason}` : account.status
-  if (account.expiresAtMs !== null && account.expiresAtMs <= nowMs) return 'expired'
-  const { rest } = account
-  if (rest && rest.untilMs > nowMs) return `rests ${formatDuration(rest.untilMs - nowMs)} (${rest.reason})`
-  const window = pausingWindow(account, ofAllModels(account), nowMs)
-  if (window) return `paused ${formatDuration(window.resetAtMs - nowMs)} (${usedPercent(window)} of ${window.name})`
-  const models = account.modelRests.filter(({ untilMs }) => untilMs > nowMs)
-  if (models.length === 0) return 'active'
-  const texts = models.map(({ model, untilMs }) => `${model} for ${formatDuration(untilMs - nowMs)}`)
-  return `active, but not for ${texts.join(', ')}`
 }
 
 async function show(context: Context, _flags: object, ref: string): Promise<void> {

@@ -86,7 +86,7 @@ function demoConfig(dataDir: string, { host, port }: { host: string; port: numbe
   return loadConfig({ file, env: {}, cwd: dataDir, terminal: true }).config
 }
 
-/** An account at the built-in upstream, a user, and a key, which is returned. */
+/** An account at the built-in upstream for each vendor that gives API keys, a user, and a key, which is returned. */
 async function fillStore(config: Config, upstreamUrl: string): Promise<string> {
   await prepareDataDir(config)
   const log = createLogger(config.log)
@@ -96,8 +96,14 @@ async function fillStore(config: Config, upstreamUrl: string): Promise<string> {
   await makeFirstRows(store, { adminEmail: USER, config, by })
   const group = await store.groups.find(DEFAULT_GROUP)
   const user = await store.users.find(USER)
-  const account = { provider: 'anthropic', name: 'built-in', apiKey: 'sk-ant-built-in', baseUrl: upstreamUrl } as const
-  await addAccount(work, { ...account, groupIds: [group.id] })
+  for (const { provider, baseUrl } of [
+    { provider: 'anthropic', baseUrl: upstreamUrl },
+    { provider: 'openai', baseUrl: `${upstreamUrl}/v1` },
+    { provider: 'gemini', baseUrl: upstreamUrl },
+  ] as const) {
+    const account = { provider, name: `built-in ${provider}`, apiKey: `built-in-${provider}`, baseUrl }
+    await addAccount(work, { ...account, groupIds: [group.id] })
+  }
   return (await issueKey(work, { userId: user.id, groupId: group.id, name: 'demo' })).key
 }
 

@@ -30,10 +30,11 @@ export function chatMeter(stream: boolean): UsageMeter {
   return stream ? new StreamMeter() : new BodyMeter(BODY_KEYS, readBody)
 }
 
-const BODY_KEYS: ReadonlySet<string> = new Set(['model', 'choices', 'usage', 'error'])
+const BODY_KEYS: ReadonlySet<string> = new Set(['model', 'choices', 'data', 'usage', 'error'])
 
 const BLANK_LINE = '\n\n'
 const DONE = '[DONE]'
+const OPEN_BRACKET = 0x5b
 /** What a chunk says that is neither the last one of its choice nor the one that tells the usage. Within a text its quotes would be escaped. */
 const UNFINISHED = '"finish_reason":null'
 const USAGE = '"usage":{'
@@ -166,5 +167,5 @@ function readBody(answer: ScannedObject, reading: MeterReading): void {
     const reason = asObject(choices[0])?.finish_reason
     if (typeof reason === 'string') reading.stopReason = reason
     reading.ended = 'complete'
-  }
+  } else if (answer.bytes('data')?.[0] === OPEN_BRACKET) reading.ended = 'complete' // embeddings, whose requests and usage are of this format
 }

@@ -14,7 +14,7 @@ const PLACES: Partial<Record<ProtocolName, Places>> = {
     count_tokens: '/responses/input_tokens',
     compact: '/responses/compact',
   },
-  'openai-chat': { messages: '/chat/completions' },
+  'openai-chat': { messages: '/chat/completions', embeddings: '/embeddings' },
 }
 
 /**

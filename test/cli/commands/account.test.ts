@@ -591,12 +591,14 @@ t.test('an account for one program, and shares of windows at which it pauses', a
   }
   const shown = (await subgate('account', 'show', 'mine')).stdout
   t.match(shown, /state +paused 2h ?(30m|29m)? ?.*\(85% of 5h\)/)
-  t.match(shown, /weight +100, at the moment 9 by its windows\n/)
+  t.match(shown, /weight +100, at the moment 2.7 by its windows\n/)
   t.match((await subgate('account', 'list')).stdout, /paused 2h.*\(85% of 5h\)/)
   const set = (...flags: string[]) => subgate('account', 'set', 'mine', ...flags)
   t.match(await set('--pause-at', '7d_fable=90%'), { code: 0 }, 'a window that it was told of is one')
   t.match(await set('--pause-at', '7d_opal=90%'), { code: 1, stderr: /no window '7d_opal'\n.*7d_fable/ })
   t.match(await show(), { pauseAt: [{ window: '7d_fable', used: 0.9 }] })
+  await set('--pause-at', '7d_fable=50%')
+  t.match((await subgate('account', 'list')).stdout, /paused 2h.*\(50% of 7d_fable\)/, 'whatever models it is for')
   t.match(await set('--pause-at', 'none', '--only-client', 'none'), { code: 0 })
   t.match(await show(), { onlyClient: null, pauseAt: [] })
   t.notMatch((await subgate('account', 'show', 'mine')).stdout, /only for|pauses at/)

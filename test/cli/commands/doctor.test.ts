@@ -94,7 +94,7 @@ t.test('vendors whose thoughts no other can read are better kept apart', async (
   writeFileSync(file, JSON.stringify([entry]))
   t.match(await local('account', 'import', '--file', file), { code: 0 })
   t.match((await complaints(subgate, '--offline')).found, {
-    groups: { result: 'warning', detail: /Anthropic and Antigravity/, remedy: /group detach default/ },
+    groups: { result: 'warning', detail: /serves Claude from .* and /, remedy: /group detach default/ },
   })
   await local('account', 'set', 'other', '--models', 'gemini-*')
   t.notMatch((await complaints(subgate, '--offline')).found, { groups: {} })
