@@ -1,8 +1,22 @@
-import type { AssistantBlock, NeutralAnswer, NeutralEvent, OpenBlock } from './neutral.ts'
+import type { AssistantBlock, MediaBlock, NeutralAnswer, NeutralError, NeutralEvent, OpenBlock } from './neutral.ts'
 
 /** A whole answer as the stream that it could have been. */
 export function eventsOf({ id, model, content, stop, usage }: NeutralAnswer): NeutralEvent[] {
   return [{ type: 'start', id, model, usage }, ...content.flatMap(blockEvents), { type: 'finish', stop, usage }]
+}
+
+/** An answer, or a piece of one, that makes no sense. */
+export const UNREADABLE: NeutralError = { kind: 'internal', message: 'the upstream’s answer could not be read' }
+/** A stream without its end. */
+export const CUT_SHORT: NeutralError = {
+  kind: 'internal',
+  message: 'the upstream ended its answer before it was complete',
+}
+
+/** What is said in place of what a model draws or says aloud, in a format that has no place for it. */
+export function mediaNote({ mediaType, source }: MediaBlock): string {
+  if (source.kind === 'url') return source.url
+  return `[The model answered with ${mediaType ?? 'a file'}, which this API cannot carry.]`
 }
 
 function blockEvents(block: AssistantBlock): NeutralEvent[] {
@@ -79,7 +93,10 @@ export class AnswerGatherer {
   }
 }
 
-function opened(block: OpenBlock): AssistantBlock {
+/** A block that nothing has come of yet. */
+export function opened(block: Exclude<OpenBlock, MediaBlock>): Exclude<AssistantBlock, MediaBlock>
+export function opened(block: OpenBlock): AssistantBlock
+export function opened(block: OpenBlock): AssistantBlock {
   switch (block.kind) {
     case 'text':
       return { kind: 'text', text: '' }

@@ -19,6 +19,15 @@ export function argumentsOf(input: string, tool: 'function' | 'custom'): JsonObj
 /** And back: the arguments of a function as JSON, the text of a custom tool. */
 export function inputOf(args: unknown, tool: 'function' | 'custom'): string {
   if (tool === 'function') return JSON.stringify(args ?? {})
+  return textIn(args) ?? JSON.stringify(args ?? '')
+}
+
+/** The same of arguments as they are written. */
+export function writtenInputOf(written: string, tool: 'function' | 'custom'): string {
+  return tool === 'function' ? written : (textIn(objectOf(written)) ?? written)
+}
+
+function textIn(args: unknown): string | null {
   const text = asObject(args)?.input
-  return typeof text === 'string' ? text : JSON.stringify(args ?? '')
+  return typeof text === 'string' ? text : null
 }

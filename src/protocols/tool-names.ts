@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { HostedTool, Tool } from './neutral.ts'
+import type { HostedTool, Tool, ToolCallBlock } from './neutral.ts'
 
 /** A tool that clients run. */
 export type OwnTool = Exclude<Tool, HostedTool>
@@ -42,6 +42,12 @@ export class ToolNames {
   /** Null for a name that a model made up. */
   toolOf(wireName: string): OwnTool | null {
     return this.#byWireName.get(wireName) ?? null
+  }
+
+  /** Which tool a model means that calls one so; a name that it made up stays as it is. */
+  called(wireName: string): Pick<ToolCallBlock, 'namespace' | 'name' | 'tool'> {
+    const tool = this.toolOf(wireName)
+    return { namespace: tool?.namespace ?? null, name: tool?.name ?? wireName, tool: tool?.kind ?? 'function' }
   }
 
   #add(tool: OwnTool): void {

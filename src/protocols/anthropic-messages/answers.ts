@@ -1,4 +1,5 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
+import { mediaNote, UNREADABLE } from '../answers.ts'
 import type { Asker } from '../codec.ts'
 import { unwrappedSignature, wrappedSignature } from '../foreign-signature.ts'
 import { objectOf, textOf } from '../loose-json.ts'
@@ -28,8 +29,6 @@ const STOP_REASONS = Object.fromEntries(Object.entries(STOPS).map(([wire, neutra
   Stop['reason'],
   string
 >
-
-export const UNREADABLE: NeutralError = { kind: 'internal', message: 'the upstream’s answer could not be read' }
 
 /** What a model said in one body; what the vendor's own tools did is left out, the text tells it. */
 export function decodeMessagesAnswer(body: Buffer, names: ToolNames): NeutralAnswer | NeutralError {
@@ -81,15 +80,7 @@ export function signed(value: unknown): Signature | null {
 
 /** Whose call a `tool_use` block is. */
 export function callHead(block: JsonObject, names: ToolNames) {
-  const wireName = textOf(block.name)
-  const tool = names.toolOf(wireName)
-  return {
-    kind: 'tool_call' as const,
-    id: textOf(block.id),
-    namespace: tool?.namespace ?? null,
-    name: tool?.name ?? wireName,
-    tool: tool?.kind ?? 'function',
-  }
+  return { kind: 'tool_call' as const, id: textOf(block.id), ...names.called(textOf(block.name)) }
 }
 
 // ---- for clients ----
@@ -147,7 +138,7 @@ function blockFor(block: AssistantBlock): JsonObject {
     case 'tool_call':
       return { ...callFor(block.id, block.name), input: argumentsOf(block.input, 'function') }
     case 'media':
-      return { type: 'text', text: mediaNote(block.mediaType), citations: null }
+      return { type: 'text', text: mediaNote(block), citations: null }
   }
 }
 
@@ -158,11 +149,6 @@ export function reasoningFor({ text, signature, redacted }: ReasoningBlock): Jso
 
 export function callFor(id: string, name: string): JsonObject {
   return { type: 'tool_use', id, name, caller: { type: 'direct' } }
-}
-
-/** The format has no place for what a model draws or says aloud. */
-export function mediaNote(mediaType: string | null): string {
-  return `[The model answered with ${mediaType ?? 'a file'}, which this API cannot carry.]`
 }
 
 // ---- errors ----

@@ -1,24 +1,13 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
+import { CUT_SHORT, mediaNote, UNREADABLE } from '../answers.ts'
 import type { Asker, StreamDecoder, StreamEncoder } from '../codec.ts'
 import { wrappedSignature } from '../foreign-signature.ts'
 import { objectOf, textOf } from '../loose-json.ts'
 import type { JsonObject, NeutralEvent, OpenBlock, Signature, Stop } from '../neutral.ts'
 import { readEvents } from '../sse.ts'
-import { inputOf } from '../tool-inputs.ts'
+import { writtenInputOf } from '../tool-inputs.ts'
 import type { ToolNames } from '../tool-names.ts'
-import {
-  callFor,
-  callHead,
-  errorOf,
-  head,
-  mediaNote,
-  signed,
-  stopFor,
-  stopOf,
-  UNREADABLE,
-  usageFor,
-  usageOf,
-} from './answers.ts'
+import { callFor, callHead, errorOf, head, signed, stopFor, stopOf, usageFor, usageOf } from './answers.ts'
 import { renderErrorEvent } from './errors.ts'
 import { mergeUsage, type ReportedUsage } from './usage.ts'
 
@@ -50,9 +39,7 @@ export class MessagesDecoder implements StreamDecoder {
   end(): NeutralEvent[] {
     if (this.#over) return []
     this.#over = true
-    return [
-      { type: 'error', error: { kind: 'internal', message: 'the upstream ended its answer before it was complete' } },
-    ]
+    return [{ type: 'error', error: CUT_SHORT }]
   }
 
   #read(type: string, data: JsonObject, said: NeutralEvent[]): void {
@@ -129,7 +116,7 @@ export class MessagesDecoder implements StreamDecoder {
     if (!open) return
     this.#open = null
     if (open.kind === 'tool_call' && open.tool === 'custom') {
-      said.push({ type: 'delta', text: inputOf(objectOf(this.#wrapped) ?? this.#wrapped, 'custom') })
+      said.push({ type: 'delta', text: writtenInputOf(this.#wrapped, 'custom') })
     }
     said.push({ type: 'close' })
   }
@@ -214,7 +201,7 @@ export class MessagesEncoder implements StreamEncoder {
         this.#startDeltas('input_json_delta', 'partial_json')
         return this.#blockStart({ ...callFor(block.id, block.name), input: {} })
       case 'media':
-        return this.#blockStart({ type: 'text', text: mediaNote(block.mediaType), citations: null })
+        return this.#blockStart({ type: 'text', text: mediaNote(block), citations: null })
     }
   }
 

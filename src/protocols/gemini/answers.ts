@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Usage } from '../../domain/usage.ts'
-import { AnswerGatherer } from '../answers.ts'
+import { AnswerGatherer, UNREADABLE } from '../answers.ts'
 import type { Asker } from '../codec.ts'
 import { textOf } from '../loose-json.ts'
 import type {
@@ -26,7 +26,7 @@ import {
   ReportedUsage,
 } from './chunk.ts'
 import type { Asked } from './decode-request.ts'
-import { errorOf, UNREADABLE } from './foreign-errors.ts'
+import { errorOf } from './foreign-errors.ts'
 import { PartReader, PartWriter } from './parts.ts'
 import { markForClient } from './signatures.ts'
 
@@ -120,16 +120,13 @@ export class ChunkDecoder {
   /** A call without an id gets one that no other answer's call has, the same however the answer comes. */
   #call({ id, name, args }: NonNullable<Part['functionCall']>): ToolCallBlock {
     const wireName = textOf(name)
-    const tool = this.#names.toolOf(wireName)
-    const kind = tool?.kind ?? 'function'
+    const called = this.#names.called(wireName)
     const place = this.#calls++
     return {
       kind: 'tool_call',
       id: textOf(id) || `call_${hashOf([this.#head.id, wireName, args])}_${place}`,
-      namespace: tool?.namespace ?? null,
-      name: tool?.name ?? wireName,
-      tool: kind,
-      input: inputOf(args, kind),
+      ...called,
+      input: inputOf(args, called.tool),
     }
   }
 }

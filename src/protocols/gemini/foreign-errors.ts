@@ -1,11 +1,10 @@
+import { UNREADABLE } from '../answers.ts'
 import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type { ErrorKind, JsonObject, NeutralError } from '../neutral.ts'
 import type { RenderedError } from '../protocol.ts'
 import { googleError } from './errors.ts'
 
 // What an upstream says that was asked in another format than its client's.
-
-export const UNREADABLE: NeutralError = { kind: 'internal', message: 'the upstream’s answer could not be read' }
 
 const KINDS: Record<string, ErrorKind> = {
   INVALID_ARGUMENT: 'bad_request',

@@ -1,4 +1,5 @@
 import type { Usage } from '../../domain/usage.ts'
+import { CUT_SHORT } from '../answers.ts'
 import type { Asker, StreamDecoder, StreamEncoder } from '../codec.ts'
 import { objectOf } from '../loose-json.ts'
 import type { JsonObject, NeutralEvent, OpenBlock, ReasoningBlock, Stop } from '../neutral.ts'
@@ -30,9 +31,7 @@ export class GeminiDecoder implements StreamDecoder {
   /** Without a finish reason an answer is not whole, though the connection ended well. */
   end(): NeutralEvent[] {
     const said: NeutralEvent[] = []
-    if (!this.#chunks.over) {
-      this.#chunks.fail({ kind: 'internal', message: 'the upstream ended its answer before it was complete' }, said)
-    }
+    if (!this.#chunks.over) this.#chunks.fail(CUT_SHORT, said)
     return said
   }
 }

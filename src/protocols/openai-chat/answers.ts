@@ -1,8 +1,10 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
+import { mediaNote } from '../answers.ts'
 import type { Asker } from '../codec.ts'
 import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type { AssistantBlock, JsonObject, NeutralAnswer, NeutralError, Stop } from '../neutral.ts'
 import { errorOf } from '../openai/foreign-errors.ts'
+import { writtenInputOf } from '../tool-inputs.ts'
 import type { ToolNames } from '../tool-names.ts'
 import { readUsage } from './usage.ts'
 
@@ -51,32 +53,16 @@ function reasoningIn(message: JsonObject): AssistantBlock[] {
 function callOf(call: JsonObject, index: number, answerId: string, names: ToolNames): AssistantBlock {
   const fn = asObject(call.function)
   const custom = asObject(call.custom)
-  const head = callHead(textOf(call.id) || madeUpId(answerId, index), textOf((fn ?? custom)?.name), names)
-  return { ...head, input: inputOf(fn ? textOf(fn.arguments) : textOf(custom?.input), head.tool, custom !== null) }
+  const id = textOf(call.id) || madeUpId(answerId, index)
+  const called = names.called(textOf((fn ?? custom)?.name))
+  // Some vendors know tools of free text themselves.
+  const input = fn ? writtenInputOf(textOf(fn.arguments), called.tool) : textOf(custom?.input)
+  return { kind: 'tool_call', id, ...called, input }
 }
 
 /** Some vendors give their calls no ids: the same call gets the same one each time. */
 export function madeUpId(answerId: string, index: number): string {
   return `call_${answerId}_${index}`
-}
-
-/** Whose call it is that the wire calls so. */
-export function callHead(id: string, wireName: string, names: ToolNames) {
-  const tool = names.toolOf(wireName)
-  return {
-    kind: 'tool_call' as const,
-    id,
-    namespace: tool?.namespace ?? null,
-    name: tool?.name ?? wireName,
-    tool: tool?.kind ?? ('function' as const),
-  }
-}
-
-/** The free text of a custom tool travels as the one argument of a function, unless the vendor knows such tools itself. */
-export function inputOf(written: string, tool: 'function' | 'custom', isFree = false): string {
-  if (tool === 'function' || isFree) return written
-  const input = objectOf(written)?.input
-  return typeof input === 'string' ? input : written
 }
 
 /** That a call is there counts more than what the vendor calls the end. */
@@ -89,7 +75,7 @@ export function stopOf(finishReason: string, hasCalls: boolean): Stop {
 
 export function encodeChatAnswer({ content, stop, usage }: NeutralAnswer, asker: Asker): Buffer {
   const texts = content.flatMap((block) =>
-    block.kind === 'text' ? [block.text] : block.kind === 'media' ? [mediaNote(block.mediaType)] : [],
+    block.kind === 'text' ? [block.text] : block.kind === 'media' ? [mediaNote(block)] : [],
   )
   const thoughts = content.flatMap((block) => (block.kind === 'reasoning' && block.text !== '' ? [block.text] : []))
   const calls = content.flatMap((block) => (block.kind === 'tool_call' ? [callFor(block, block.input)] : []))
@@ -127,11 +113,6 @@ export function callFor(
 
 export function finishReason({ reason }: Stop): string {
   return FINISH_REASONS[reason]
-}
-
-/** The format has no place for what a model draws. */
-export function mediaNote(mediaType: string | null): string {
-  return `[The model answered with ${mediaType ?? 'a file'}, which this API cannot carry.]`
 }
 
 export function usageFor(usage: Usage): JsonObject {

@@ -12,6 +12,7 @@ import type {
   Turn,
   UserBlock,
 } from '../neutral.ts'
+import { isImage, urlOf } from '../openai/media.ts'
 import { effortOf, jsonSchemaOut } from '../openai/settings.ts'
 import { customParameters } from '../tool-inputs.ts'
 import { COMMON_NAMES, ToolNames } from '../tool-names.ts'
@@ -116,19 +117,18 @@ function partOf(block: Exclude<UserBlock, ToolResultBlock>): JsonObject {
   return block.kind === 'text' ? { type: 'text', text: block.text } : mediaPart(block)
 }
 
-function mediaPart({ mediaType, source, name, detail }: MediaBlock): JsonObject {
-  const isImage = mediaType === null || mediaType.startsWith('image/')
+function mediaPart(block: MediaBlock): JsonObject {
+  const { mediaType, source, name, detail } = block
+  if (isImage(block)) return { type: 'image_url', image_url: { url: urlOf(block), ...(detail && { detail }) } }
   if (source.kind === 'url') {
-    if (isImage) return { type: 'image_url', image_url: { url: source.url, ...(detail && { detail }) } }
     throw badField('messages', `a document at a URL cannot be sent to this model: send its bytes`)
   }
-  const type = mediaType === 'image/jpg' ? 'image/jpeg' : (mediaType ?? 'application/octet-stream')
-  const url = `data:${type};base64,${source.data}`
-  if (type.startsWith('image/')) return { type: 'image_url', image_url: { url, ...(detail && { detail }) } }
+  const type = mediaType ?? 'application/octet-stream'
   const format = /^audio\/(?:x-)?(wav|mp3|mpeg)$/.exec(type)?.[1]
   if (format)
     return { type: 'input_audio', input_audio: { data: source.data, format: format === 'mpeg' ? 'mp3' : format } }
-  if (type === 'application/pdf') return { type: 'file', file: { filename: name ?? 'document.pdf', file_data: url } }
+  if (type === 'application/pdf')
+    return { type: 'file', file: { filename: name ?? 'document.pdf', file_data: urlOf(block) } }
   if (type.startsWith('text/')) {
     const text = Buffer.from(source.data, 'base64').toString('utf8')
     return { type: 'text', text: name === null ? text : `${name}\n${text}` }

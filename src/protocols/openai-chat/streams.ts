@@ -1,11 +1,13 @@
 import { NO_USAGE, type Usage } from '../../domain/usage.ts'
+import { CUT_SHORT, mediaNote } from '../answers.ts'
 import type { Asker, StreamDecoder, StreamEncoder } from '../codec.ts'
 import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type { JsonObject, NeutralEvent, OpenBlock } from '../neutral.ts'
 import { errorOf, foreignError } from '../openai/foreign-errors.ts'
 import { readEvents } from '../sse.ts'
+import { writtenInputOf } from '../tool-inputs.ts'
 import type { ToolNames } from '../tool-names.ts'
-import { callFor, callHead, finishReason, head, inputOf, madeUpId, mediaNote, stopOf, usageFor } from './answers.ts'
+import { callFor, finishReason, head, madeUpId, stopOf, usageFor } from './answers.ts'
 import type { Asked } from './decode-request.ts'
 import { readUsage } from './usage.ts'
 
@@ -59,7 +61,7 @@ export class ChatDecoder implements StreamDecoder {
     const said: NeutralEvent[] = []
     if (this.#over) return said
     if (this.#finishReason !== null) this.#finish(said)
-    else this.#fail('the upstream ended its answer before it was complete', said)
+    else this.#fail(said)
     return said
   }
 
@@ -122,7 +124,8 @@ export class ChatDecoder implements StreamDecoder {
 
   #openCall(index: number, call: Call, said: NeutralEvent[]): void {
     this.#close(said)
-    const block = callHead(call.id || madeUpId(this.#id, index), call.name, this.#names)
+    const id = call.id || madeUpId(this.#id, index)
+    const block = { kind: 'tool_call' as const, id, ...this.#names.called(call.name) }
     this.#open = block
     this.#openIndex = index
     said.push({ type: 'open', block })
@@ -141,7 +144,7 @@ export class ChatDecoder implements StreamDecoder {
     if (!open) return
     const call = this.#calls.get(this.#openIndex)
     if (open.kind === 'tool_call' && open.tool === 'custom' && call) {
-      said.push({ type: 'delta', text: inputOf(call.input, 'custom', call.isCustom) })
+      said.push({ type: 'delta', text: call.isCustom ? call.input : writtenInputOf(call.input, 'custom') })
     }
     this.#open = null
     said.push({ type: 'close' })
@@ -149,7 +152,7 @@ export class ChatDecoder implements StreamDecoder {
 
   #finish(said: NeutralEvent[]): void {
     if (!this.#started) {
-      this.#fail('the upstream ended its answer before it had begun', said)
+      this.#fail(said)
       return
     }
     const first = this.#openIndex
@@ -167,9 +170,9 @@ export class ChatDecoder implements StreamDecoder {
     said.push({ type: 'finish', stop: stopOf(this.#finishReason ?? '', this.#calls.size > 0), usage: this.#usage })
   }
 
-  #fail(message: string, said: NeutralEvent[]): void {
+  #fail(said: NeutralEvent[]): void {
     this.#over = true
-    said.push({ type: 'error', error: { kind: 'internal', message } })
+    said.push({ type: 'error', error: CUT_SHORT })
   }
 }
 
@@ -224,7 +227,7 @@ export class ChatEncoder implements StreamEncoder {
         this.#calls++
         return this.#chunk({ tool_calls: [{ index: this.#calls, ...callFor(block, '') }] })
       case 'media':
-        return this.#chunk({ content: mediaNote(block.mediaType) })
+        return this.#chunk({ content: mediaNote(block) })
       default:
         return ''
     }

@@ -51,9 +51,9 @@ export function blocksOf(item: JsonObject, names: ToolNames): AssistantBlock[] {
     case 'reasoning':
       return reasoningBlock(thoughtsIn(item), textOf(item.encrypted_content) || null)
     case 'function_call':
-      return [{ ...(callHead(item, names) as Omit<ToolCallBlock, 'input'>), input: textOf(item.arguments) }]
+      return [{ ...callHead(item, names), input: textOf(item.arguments) }]
     case 'custom_tool_call':
-      return [{ ...(callHead(item, names) as Omit<ToolCallBlock, 'input'>), input: textOf(item.input) }]
+      return [{ ...callHead(item, names), input: textOf(item.input) }]
     case 'image_generation_call':
       return generatedImage(item)
     default:
@@ -72,12 +72,10 @@ export function thoughtsIn(item: JsonObject): string[] {
 export function callHead(item: JsonObject, names: ToolNames): Omit<ToolCallBlock, 'input'> {
   const wireName = textOf(item.name)
   const namespace = textOf(item.namespace) || null
-  const tool = namespace === null ? names.toolOf(wireName) : null
   return {
     kind: 'tool_call',
     id: textOf(item.call_id) || textOf(item.id),
-    namespace: tool?.namespace ?? namespace,
-    name: tool?.name ?? wireName,
+    ...(namespace === null ? names.called(wireName) : { namespace, name: wireName }),
     tool: item.type === 'custom_tool_call' ? 'custom' : 'function',
   }
 }

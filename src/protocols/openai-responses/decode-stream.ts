@@ -1,3 +1,4 @@
+import { CUT_SHORT } from '../answers.ts'
 import type { StreamDecoder } from '../codec.ts'
 import { unwrappedSignature } from '../foreign-signature.ts'
 import { asObject, objectOf, textOf } from '../loose-json.ts'
@@ -73,7 +74,7 @@ export class ResponsesStreamDecoder implements StreamDecoder {
 
   end(): NeutralEvent[] {
     this.#read = []
-    if (!this.#over) this.#fail({ kind: 'internal', message: 'the upstream ended its answer before it was whole' })
+    if (!this.#over) this.#fail(CUT_SHORT)
     return this.#read
   }
 

@@ -1,4 +1,5 @@
 import type { Usage } from '../../domain/usage.ts'
+import { opened } from '../answers.ts'
 import type { Asker, StreamEncoder } from '../codec.ts'
 import type { AssistantBlock, NeutralError, NeutralEvent, OpenBlock, Stop } from '../neutral.ts'
 import { foreignError } from '../openai/foreign-errors.ts'
@@ -72,16 +73,16 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     this.#write('response.in_progress', `"response":${response}`)
   }
 
-  #openBlock(opened: OpenBlock): void {
+  #openBlock(begun: OpenBlock): void {
     this.#start()
-    const id = newItemId(opened, this.#asker)
-    if (opened.kind === 'media') {
-      const item = itemOf(opened, id, this.#asker)
+    const id = newItemId(begun, this.#asker)
+    if (begun.kind === 'media') {
+      const item = itemOf(begun, id, this.#asker)
       this.#write('response.output_item.added', `${this.#place},"item":${item}`)
       this.#endItem(item)
       return
     }
-    const block = emptyBlock(opened)
+    const block = opened(begun)
     this.#open = { block, id, delta: this.#deltaForm(block, id) }
     if (!this.#open.delta) return // it is told when it is whole
     this.#write('response.output_item.added', `${this.#place},"item":${openItemOf(block, id, this.#asker)}`)
@@ -188,15 +189,4 @@ export class ResponsesStreamEncoder implements StreamEncoder {
 
 function summaryPart(text: string): string {
   return JSON.stringify({ type: 'summary_text', text })
-}
-
-function emptyBlock(block: Exclude<OpenBlock, { kind: 'media' }>): Exclude<AssistantBlock, { kind: 'media' }> {
-  switch (block.kind) {
-    case 'text':
-      return { kind: 'text', text: '' }
-    case 'reasoning':
-      return { kind: 'reasoning', text: '', signature: null, redacted: block.redacted }
-    case 'tool_call':
-      return { ...block, input: '' }
-  }
 }

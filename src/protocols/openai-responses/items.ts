@@ -1,4 +1,5 @@
 import type { Usage } from '../../domain/usage.ts'
+import { mediaNote } from '../answers.ts'
 import type { Asker } from '../codec.ts'
 import { wrappedSignature } from '../foreign-signature.ts'
 import type { AssistantBlock, JsonObject, MediaBlock, ReasoningBlock, Stop, ToolCallBlock } from '../neutral.ts'
@@ -30,7 +31,7 @@ export function itemOf(block: AssistantBlock, id: string, { asked }: Asker): str
     case 'tool_call':
       return JSON.stringify(callItem(id, block, 'completed', (asked as Asked).ownItems))
     case 'media':
-      return isGenerated(block) ? JSON.stringify(imageItem(id, block)) : messageItem(id, linkTo(block))
+      return isGenerated(block) ? JSON.stringify(imageItem(id, block)) : messageItem(id, mediaNote(block))
   }
 }
 
@@ -103,11 +104,6 @@ function isGenerated({ mediaType, source }: MediaBlock): boolean {
 function imageItem(id: string, { mediaType, source }: MediaBlock): JsonObject {
   const result = source.kind === 'base64' ? source.data : null
   return { id, type: 'image_generation_call', status: 'completed', output_format: mediaType?.slice(6), result }
-}
-
-/** There is no item for sounds and files: what can be said of them in words. */
-function linkTo({ mediaType, source }: MediaBlock): string {
-  return source.kind === 'url' ? source.url : `[${mediaType ?? 'a file'} that cannot be shown here]`
 }
 
 export type ResponseStatus =

@@ -1,10 +1,9 @@
+import { UNREADABLE } from '../answers.ts'
 import { asObject, objectOf, textOf } from '../loose-json.ts'
 import type { ErrorKind, JsonObject, NeutralError } from '../neutral.ts'
 import type { RenderedError } from '../protocol.ts'
 
 // What OpenAI says of a request that was translated for it, and what another vendor says to a client of OpenAI's formats.
-
-const UNREADABLE: NeutralError = { kind: 'internal', message: 'the upstream’s answer could not be read' }
 
 /** By code, or where that says nothing by type. */
 const KINDS: Record<string, ErrorKind> = {
