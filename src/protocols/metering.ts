@@ -24,6 +24,32 @@ export function countOf(value: unknown): number | null {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= TOKENS_MAX ? (value as number) : null
 }
 
+/** How a meter takes the events of a stream, whose texts have one character for each byte. */
+export interface EventReader {
+  /** Counts an event in the form that most have without parsing it. False for any other: nothing was counted then. */
+  countUsual(text: string, start: number, blankAt: number): boolean
+  /** The general way, for any event in any form that SSE allows. Returns where the terminal event begins, or -1. */
+  readOthers(text: string): number
+}
+
+const BLANK_LINE = '\n\n'
+
+/** Reads whole events. Returns where in them the terminal event begins, or -1. */
+export function readEventBytes(bytes: Buffer, reader: EventReader): number {
+  const text = bytes.toString('latin1')
+  if (text.includes('\r')) return reader.readOthers(text)
+  for (let start = 0; start < text.length; ) {
+    const blankAt = text.indexOf(BLANK_LINE, start)
+    const end = blankAt < 0 ? text.length : blankAt + BLANK_LINE.length
+    if (blankAt < 0 || !reader.countUsual(text, start, blankAt)) {
+      const terminal = reader.readOthers(text.slice(start, end))
+      if (terminal >= 0) return start + terminal
+    }
+    start = end
+  }
+  return -1
+}
+
 /** Reads one JSON answer, when all of it is there. */
 export class BodyMeter implements UsageMeter {
   readonly reading = newReading()

@@ -1,6 +1,6 @@
 import type { Usage } from '../../domain/usage.ts'
 import type { ScannedObject } from '../../lib/json-scan.ts'
-import { BodyMeter, countOf, newReading } from '../metering.ts'
+import { BodyMeter, countOf, type EventReader, newReading, readEventBytes } from '../metering.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
 
@@ -20,7 +20,6 @@ export function messagesMeter(stream: boolean): UsageMeter {
 }
 
 const QUOTE = 0x22
-const BLANK_LINE = '\n\n'
 const DELTA_HEAD = 'event: content_block_delta\ndata: '
 
 /** Where the text deltas of a block keep what, counted from the beginning of their data; learnt from the first one. */
@@ -33,24 +32,12 @@ interface DeltaForm {
 }
 
 /** Reads the events of a stream. */
-class StreamMeter implements UsageMeter {
+class StreamMeter implements UsageMeter, EventReader {
   readonly reading = newReading()
   #deltaForm: DeltaForm | null = null
 
   read(bytes: Buffer): number {
-    const text = bytes.toString('latin1') // one character per byte: offsets are those of the bytes
-    if (text.includes('\r')) return this.#readOthers(text)
-    let start = 0
-    while (start < text.length) {
-      const blank = text.indexOf(BLANK_LINE, start)
-      const end = blank < 0 ? text.length : blank + BLANK_LINE.length
-      if (blank < 0 || !this.#countDelta(text, start, blank)) {
-        const terminal = this.#readOthers(text.slice(start, end))
-        if (terminal >= 0) return start + terminal
-      }
-      start = end
-    }
-    return -1
+    return readEventBytes(bytes, this)
   }
 
   end(): void {}
@@ -59,7 +46,7 @@ class StreamMeter implements UsageMeter {
    * Counts a text delta in the usual form without parsing it, once the block's form is known; most events are such. False
    * for any other event: nothing was counted then.
    */
-  #countDelta(text: string, start: number, blank: number): boolean {
+  countUsual(text: string, start: number, blank: number): boolean {
     const form = this.#deltaForm
     if (!form || !looksLikeDelta(text, start)) return false
     const dataStart = start + DELTA_HEAD.length
@@ -72,7 +59,7 @@ class StreamMeter implements UsageMeter {
   }
 
   /** The general way, for any event in any form that SSE allows. Returns where the terminal event begins, or -1. */
-  #readOthers(text: string): number {
+  readOthers(text: string): number {
     for (const event of readEvents(text)) {
       const data = Buffer.from(event.data, 'latin1').toString('utf8')
       const fields = parseObject(data)

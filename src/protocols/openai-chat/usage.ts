@@ -1,7 +1,7 @@
 import type { Usage } from '../../domain/usage.ts'
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { asObject, objectOf } from '../loose-json.ts'
-import { BodyMeter, countOf, newReading } from '../metering.ts'
+import { BodyMeter, countOf, type EventReader, newReading, readEventBytes } from '../metering.ts'
 import type { JsonObject } from '../neutral.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
@@ -32,7 +32,6 @@ export function chatMeter(stream: boolean): UsageMeter {
 
 const BODY_KEYS: ReadonlySet<string> = new Set(['model', 'choices', 'data', 'usage', 'error'])
 
-const BLANK_LINE = '\n\n'
 const DONE = '[DONE]'
 const OPEN_BRACKET = 0x5b
 /** What a chunk says that is neither the last one of its choice nor the one that tells the usage. Within a text its quotes would be escaped. */
@@ -46,23 +45,11 @@ const BACKSLASH = 0x5c
  * Reads the chunks of a stream. The usage comes behind the last choice's end, in a chunk without choices; some vendors send it with that end. Either
  * is the terminal event, or `[DONE]` where none is sent; with neither the body's end is, if a choice has ended.
  */
-class StreamMeter implements UsageMeter {
+class StreamMeter implements UsageMeter, EventReader {
   readonly reading = newReading()
 
   read(bytes: Buffer): number {
-    const text = bytes.toString('latin1') // one character per byte: offsets are those of the bytes
-    if (text.includes('\r')) return this.#readOthers(text)
-    let start = 0
-    while (start < text.length) {
-      const blank = text.indexOf(BLANK_LINE, start)
-      const end = blank < 0 ? text.length : blank + BLANK_LINE.length
-      if (blank < 0 || !this.#countChunk(text, start, blank)) {
-        const terminal = this.#readOthers(text.slice(start, end))
-        if (terminal >= 0) return start + terminal
-      }
-      start = end
-    }
-    return -1
+    return readEventBytes(bytes, this)
   }
 
   end(): void {
@@ -70,7 +57,7 @@ class StreamMeter implements UsageMeter {
   }
 
   /** Counts a chunk in the middle without parsing it; most are such. False for any other event: nothing was counted then. */
-  #countChunk(text: string, start: number, blank: number): boolean {
+  countUsual(text: string, start: number, blank: number): boolean {
     if (this.reading.reportedModel === null) return false // the first chunk tells it
     const event = text.slice(start, blank)
     if (!event.includes(UNFINISHED) || event.includes(USAGE)) return false
@@ -83,7 +70,7 @@ class StreamMeter implements UsageMeter {
   }
 
   /** The general way, for any event in any form that SSE allows. Returns where the terminal event begins, or -1. */
-  #readOthers(text: string): number {
+  readOthers(text: string): number {
     for (const event of readEvents(text)) {
       const raw = event.data
       if (raw === DONE) this.reading.ended = 'complete'

@@ -1,6 +1,6 @@
 import type { Usage } from '../../domain/usage.ts'
 import { type ScannedObject, scannedOrNull } from '../../lib/json-scan.ts'
-import { BodyMeter, countOf, newReading } from '../metering.ts'
+import { BodyMeter, countOf, type EventReader, newReading, readEventBytes } from '../metering.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
 
@@ -53,7 +53,6 @@ const RESPONSE_KEYS: ReadonlySet<string> = new Set([
 
 const EVENT_KEYS: ReadonlySet<string> = new Set(['type', 'response', 'delta'])
 
-const BLANK_LINE = '\n\n'
 const EVENT_FIELD = 'event: '
 const DELTA_NAME_END = '.delta\ndata: '
 const DELTA_KEY = '"delta":"'
@@ -64,29 +63,17 @@ const BACKSLASH = 0x5c
 const PREAMBLE: ReadonlySet<string> = new Set(['response.created', 'response.in_progress', 'response.queued'])
 
 /** Reads the events of a stream. Only those that may tell more than that there is content are looked into. */
-class StreamMeter implements UsageMeter {
+class StreamMeter implements UsageMeter, EventReader {
   readonly reading = newReading()
 
   read(bytes: Buffer): number {
-    const text = bytes.toString('latin1') // one character per byte: offsets are those of the bytes
-    if (text.includes('\r')) return this.#readOthers(text)
-    let start = 0
-    while (start < text.length) {
-      const blank = text.indexOf(BLANK_LINE, start)
-      const end = blank < 0 ? text.length : blank + BLANK_LINE.length
-      if (blank < 0 || !this.#countDelta(text, start, blank)) {
-        const terminal = this.#readOthers(text.slice(start, end))
-        if (terminal >= 0) return start + terminal
-      }
-      start = end
-    }
-    return -1
+    return readEventBytes(bytes, this)
   }
 
   end(): void {}
 
   /** Counts a delta in the usual form without parsing it; most events are such. False for any other event: nothing was counted then. */
-  #countDelta(text: string, start: number, blank: number): boolean {
+  countUsual(text: string, start: number, blank: number): boolean {
     if (!text.startsWith(EVENT_FIELD, start)) return false
     const nameEnd = text.indexOf('\n', start)
     const dataAt = nameEnd - '.delta'.length + DELTA_NAME_END.length
@@ -103,7 +90,7 @@ class StreamMeter implements UsageMeter {
   }
 
   /** The general way, for any event in any form that SSE allows. Returns where the terminal event begins, or -1. */
-  #readOthers(text: string): number {
+  readOthers(text: string): number {
     for (const event of readEvents(text)) {
       const isNamed = event.name !== 'message'
       // Most of these events repeat what the deltas said: they are not scanned.
