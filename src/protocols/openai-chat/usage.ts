@@ -34,11 +34,14 @@ const BODY_KEYS: ReadonlySet<string> = new Set(['model', 'choices', 'data', 'usa
 
 const DONE = '[DONE]'
 const OPEN_BRACKET = 0x5b
-/** What a chunk says that is neither the last one of its choice nor the one that tells the usage. Within a text its quotes would be escaped. */
-const UNFINISHED = '"finish_reason":null'
-const USAGE = '"usage":{'
-/** Texts that a model generates. */
-const TEXTS = ['"content":"', '"arguments":"', '"reasoning_content":"'] as const
+/**
+ * What a chunk says that is neither the last one of its choice nor the one that tells the usage. Within a text its quotes would be escaped. They are
+ * sought without their first quotes, of which a chunk is full.
+ */
+const UNFINISHED = 'finish_reason":null'
+const USAGE = 'usage":{'
+/** Texts that a model generates, `reasoning_content` too. */
+const TEXTS = ['content":"', 'arguments":"'] as const
 const BACKSLASH = 0x5c
 
 /**
