@@ -68,7 +68,7 @@ export async function attempt(
   const credentials = openCredentials(asked.serving)
   if ('fault' in credentials) return credentials
   const { provider, account } = asked.serving
-  const wire = wireTo(call, asked.serving, asked.upstreamModel)
+  const wire = wireTo(gateway, call, asked.serving, asked.upstreamModel)
   const request = provider.request(call.operation, wire.forwarded, account, credentials, wire.body)
   const once = () => new Try(gateway, call, asked.serving, wire, limits).run(request)
   const first = await once()

@@ -1,12 +1,14 @@
 import type { ProtocolName } from '../domain/call.ts'
 import { newForeignId } from '../lib/id.ts'
 import { withValueAt } from '../lib/json-scan.ts'
+import { mayHoldForeignSignature } from '../protocols/foreign-signature.ts'
 import { protocols } from '../protocols/index.ts'
 import type { AnswerEdit, Headers, Protocol, RenderedError } from '../protocols/protocol.ts'
 import { type Translation, translate } from '../protocols/translation.ts'
 import type { Forwarded } from '../providers/provider.ts'
 import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
+import type { Gateway } from './gateway.ts'
 
 /**
  * How a call and an account understand each other. Mostly they speak the same format, and bytes pass as they are; else the call is translated
@@ -33,14 +35,30 @@ export function canServe({ provider, account }: ServingAccount, { protocol, oper
 }
 
 /** Throws `invalid_request` that names what the account's format cannot express, and what the call's `copyFor` throws. */
-export function wireTo(call: Call, serving: ServingAccount, upstreamModel: string): Wire {
+export function wireTo(gateway: Gateway, call: Call, serving: ServingAccount, upstreamModel: string): Wire {
   const { provider, account } = serving
   const { facts, protocol, operation } = call
   const spoken = provider.speaks(account)
   const isNative = spoken.includes(protocol.name)
   const mustGather = isNative && operation === 'messages' && !facts.stream && provider.alwaysStreams?.(account)
-  if (isNative && !mustGather) return nativeWire(call, upstreamModel)
+  if (isNative && !mustGather && !bringsForeignThoughts(gateway, call, serving)) return nativeWire(call, upstreamModel)
   return translatedWire(call, serving, isNative ? protocol.name : (spoken[0] as ProtocolName), upstreamModel)
+}
+
+/**
+ * The conversation has been with an account whose signatures this one's vendor refuses. They are left out on the way through the codec, which is paired with itself
+ * then. Looked for only where a group has accounts of several vendors.
+ */
+function bringsForeignThoughts(
+  { directory }: Gateway,
+  { body, caller, operation }: Call,
+  { provider }: ServingAccount,
+): boolean {
+  if (body === null || operation !== 'messages') return false
+  const hasOthers = directory
+    .poolsOf(caller.group.id)
+    .some(({ accounts }) => accounts.some((one) => one.provider !== provider))
+  return hasOthers && mayHoldForeignSignature(body)
 }
 
 function nativeWire(call: Call, upstreamModel: string): Wire {

@@ -21,3 +21,8 @@ export function unwrappedSignature(text: string, own: SignatureVendor): Signatur
 export function isRedacted(text: string): boolean {
   return SIGNATURE_VENDORS.some((vendor) => text.startsWith(`${MARK}.${vendor}${REDACTED}.`))
 }
+
+/** Whether a request has anything in it that begins as a wrapped signature does. */
+export function mayHoldForeignSignature(body: Buffer): boolean {
+  return body.includes(`"${MARK}.`)
+}

@@ -172,3 +172,33 @@ t.test('what a format has no place for is named, or refused by name', async (t) 
     'an upstream’s refusal in the client’s own words',
   )
 })
+
+t.test('thoughts that another vendor signed stay at home when the conversation moves', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) =>
+      site.scene({ accounts: [{ models: ['*'] }, { ...ACCOUNTS.gemini?.(site.upstream.url), models: ['*'] }] }),
+  })
+  const { path, body } = CLIENTS['anthropic-messages'](false)
+  const thought = (signature: string) => ({
+    role: 'assistant',
+    content: [
+      { type: 'thinking', thinking: 'Hm', signature },
+      { type: 'text', text: 'yes' },
+    ],
+  })
+  const turns = (signature: string) => ({
+    ...body,
+    messages: [{ role: 'user', content: 'hi' }, thought(signature), { role: 'user', content: 'go on' }],
+  })
+  const asked = async (signature: string) => {
+    const answer = await gw.call({ key: gw.scenes.key, path, body: turns(signature) })
+    t.equal(answer.status, 200)
+    return { sent: gw.upstream.seen.at(-1)?.body ?? '', dropped: answer.headers['x-subgate-dropped'] }
+  }
+  const own = await asked('c2lnbmVk')
+  t.equal(own.sent, JSON.stringify(turns('c2lnbmVk')), 'its own pass as they came')
+  const foreign = await asked('subgate.gemini.c2lnbmVk')
+  t.notMatch(foreign.sent, /thinking|subgate/)
+  t.match(foreign.sent, /"text":"yes"/)
+  t.match(foreign.dropped, /reasoning/)
+})

@@ -37,6 +37,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
     upstream,
     windows: { saw: () => void headsSeen++ },
     breakers: { answered: (host: string) => void answered.push(host) },
+    directory: { poolsOf: () => [] },
   } as unknown as Gateway
   const serving = {
     account: { name: 'a', baseUrl: server.url, headers: {}, deadlines: {} },
@@ -71,7 +72,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
       const facts = { stream, requestedModel: 'claude-sonnet-5-5' }
       const body = Buffer.from('{}')
       const wanted = { headers: {}, query: '', path: '', operation: 'messages', onlyProvider: null }
-      const call = { ...wanted, protocol, body, facts } as unknown as Call
+      const call = { ...wanted, protocol, body, facts, caller: { group: { id: 'grp_1' } } } as unknown as Call
       return attempt(gateway, call, { serving, upstreamModel: facts.requestedModel }, limits)
     },
   }
