@@ -16,12 +16,12 @@ import type { NeutralRequest, SignatureVendor, Tool, Turn } from '../src/protoco
 import { chatCodec } from '../src/protocols/openai-chat/codec.ts'
 import { responsesCodec } from '../src/protocols/openai-responses/codec.ts'
 import { translate } from '../src/protocols/translation.ts'
-import { type LoadOptions, type LoadResult, median } from './lib/load.ts'
+import { type LoadOptions, type LoadResult, median, type PreparedRequest } from './lib/load.ts'
 import { cpuSeconds, startScript } from './lib/subjects.ts'
 
-// What does translation cost? For each pair of formats, alternating in one run: CPU of an answer of 200 events that comes
-// event by event, read natively (metered, its bytes pass) and translated on top, and of a request of 100 KB. Then what that
-// makes of a whole call: the gateway's CPU for the same native call is measured, and the difference is added to it.
+// What does translation cost? First through the gateway: CPU of a call by each client to an account at Anthropic, of 100 KB in
+// and 200 events out. Then each pair of formats by itself, alternating in one run: an answer of 200 events that comes event by
+// event, read natively (metered, its bytes pass) and translated on top, and a request of 100 KB.
 
 const { values } = parseArgs({
   options: {
@@ -35,10 +35,14 @@ const { values } = parseArgs({
 const ROUNDS = Number(values.rounds)
 const ROUND_MS = Number(values['round-ms'])
 const SECONDS = Number(values.seconds)
+const GATEWAY_ROUNDS = 3
 const CONNECTIONS = 32
 const REQUEST_CHARACTERS = 100_000
 
 const MODEL = 'a-model'
+const CLAUDE = 'claude-opus-5-5'
+/** What bench/lib has an upstream for. */
+const NATIVE = 'anthropic-messages'
 const ANSWER = {
   model: MODEL,
   text: Array.from({ length: 194 }, (_, index) => `word${index} lorem `),
@@ -167,42 +171,60 @@ function timed(runs: (() => unknown)[]): number[] {
   return rounds.map(median)
 }
 
-/** CPU in microseconds that the gateway takes for a native call of this size. */
-async function gatewayMicros(): Promise<number> {
+/** CPU in microseconds that the gateway takes for a call by each client to an account at Anthropic; the first one is native. */
+async function gatewayMicros(): Promise<Map<ProtocolName, number>> {
   const upstream = await startScript('upstream', 'upstream.ts', [])
-  const gateway = await startScript('simple', 'gateway.ts', [`http://127.0.0.1:${upstream.port}`, 'simple'])
-  const { body } = messagesCodec.encodeRequest(
-    { ...conversation(), model: 'claude-opus-5-5' },
-    { model: 'claude-opus-5-5', vendor: 'anthropic' },
-  )
-  const headers = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' }
-  const requests = gateway.keys.map((key) => ({
-    path: '/v1/messages?stream',
-    headers: { ...headers, 'x-api-key': key },
-    body: body.toString(),
-  }))
-  const run = async () => {
+  const gateway = await startScript('simple', 'gateway.ts', [`http://127.0.0.1:${upstream.port}/stream`, 'simple'])
+  const run = async (client: ProtocolName) => {
+    const requests = gateway.keys.map((key) => requestOf(client, key))
     const options: LoadOptions = { port: gateway.port, requests, connections: CONNECTIONS, seconds: SECONDS }
     const before = cpuSeconds(gateway.pid)
     const worker = new Worker(new URL('./lib/load.ts', import.meta.url), { workerData: { load: options } })
     const [{ answers, failures }] = (await once(worker, 'message')) as [LoadResult]
-    if (failures > 0) throw new Error(`${failures} calls failed`)
+    if (failures > 0) throw new Error(`${failures} calls by a client of ${client} failed`)
     return ((cpuSeconds(gateway.pid) - before) * 1e6) / answers
   }
-  await run() // the compiler has to see it first
-  const measured = median([await run(), await run(), await run()])
+  const rounds = new Map(NAMES.map((client) => [client, [] as number[]]))
+  for (let round = -1; round < GATEWAY_ROUNDS; round++) {
+    for (const [client, measured] of rounds) {
+      const micros = await run(client)
+      if (round >= 0) measured.push(micros) // before, the compiler has to see it
+    }
+  }
   await gateway.stop()
   await upstream.stop()
-  return measured
+  return new Map([...rounds].map(([client, measured]) => [client, median(measured)]))
+}
+
+function requestOf(client: ProtocolName, key: string): PreparedRequest {
+  const { codec, vendor, path } = FORMATS[client]
+  const { body } = codec.encodeRequest({ ...conversation(), model: CLAUDE }, { model: CLAUDE, vendor })
+  const headers = {
+    'content-type': 'application/json',
+    'anthropic-version': '2023-06-01',
+    authorization: `Bearer ${key}`,
+  }
+  return { path: path.replace(MODEL, CLAUDE), headers, body: body.toString() }
 }
 
 console.log(
   `${cpus()[0]?.model}, ${cpus().length} cores, Node ${process.version}; medians of ${ROUNDS} rounds of ${ROUND_MS} ms`,
 )
 const callMicros = SECONDS > 0 ? await gatewayMicros() : null
-if (callMicros !== null)
-  console.log(`A native call of 100 KB in and 200 events out: ${callMicros.toFixed(0)} µs of CPU`)
-console.log('\nµs of CPU; call: what the pair makes of that native call')
+const nativeCall = callMicros?.get(NATIVE) ?? Number.NaN
+if (callMicros) {
+  console.log('\nThrough the gateway, 100 KB in and 200 events out, to an account at Anthropic\n')
+  console.log('| client | µs of CPU per call | of native |')
+  console.log('| --- | ---: | ---: |')
+  for (const [client, micros] of callMicros) {
+    console.log(`| ${client} | ${micros.toFixed(0)} | ${(micros / nativeCall).toFixed(2)} × |`)
+  }
+}
+const nativeAnswer = FORMATS[NATIVE].events.map((event) => Buffer.from(event))
+const [nativeAnswerMicros = 0] = timed([() => read(NATIVE, nativeAnswer, null)])
+console.log(
+  '\nµs of CPU; call: an estimate, from the native call above with what reading and translating this pair takes\n',
+)
 console.log(
   '| client ← upstream | native /event | translated /event | of native | native /KB | translated /KB | codecs alone /event | request 100 KB | call |',
 )
@@ -214,6 +236,7 @@ for (const client of NAMES) {
     if (client !== upstream && (values.only === undefined || label.includes(values.only))) print(label, pair)
   }
 }
+process.exit(0)
 
 function print(label: string, pair: Pair): void {
   const { events } = FORMATS[pair.upstream]
@@ -239,13 +262,13 @@ function print(label: string, pair: Pair): void {
     () => translationOf(pair, asked),
   ])
   const micros = (value: number) => value.toFixed(2)
-  const call = callMicros === null ? '' : `${((callMicros + translated - native + request) / callMicros).toFixed(2)} ×`
+  const call = nativeCall - nativeAnswerMicros + native
+  const translatedCall = call - native + translated + request
   const cells = [
     ...[native / events.length, translated / events.length].map(micros),
     `${(translated / native).toFixed(1)} ×`,
     ...[native / kb, translated / kb, alone / events.length, request].map(micros),
-    call,
+    Number.isNaN(call) ? '' : `${(translatedCall / call).toFixed(2)} ×`,
   ]
   console.log(`| ${label} | ${cells.join(' | ')} |`)
 }
-process.exit(0)
