@@ -3,9 +3,9 @@ import type { ProtocolName } from '../../src/domain/call.ts'
 import { protocols } from '../../src/protocols/index.ts'
 import { protocolRequest, RECORDED_CLIENTS, type RecordedClient, recordedRequests } from '../support/recordings.ts'
 import { census } from './census.ts'
-import { CODECS, SIGNED_BY } from './codecs.ts'
+import { CODEC_SAMPLES } from './codec-samples.ts'
 
-const FORMATS = Object.keys(CODECS) as ProtocolName[]
+const FORMATS = Object.keys(CODEC_SAMPLES) as ProtocolName[]
 
 /** What each client says that one of the other formats cannot: all of it, and nothing else. */
 const DROPPED: Record<RecordedClient, { always: string[] } & Partial<Record<ProtocolName, string[]>>> = {
@@ -43,11 +43,11 @@ for (const client of RECORDED_CLIENTS) {
     const dropped: Record<string, Set<string>> = {}
     for (const recorded of recordedRequests(client)) {
       const { protocol, path, body } = protocolRequest(recorded)
-      const decoded = CODECS[protocol].decodeRequest(body, path)
+      const decoded = CODEC_SAMPLES[protocol].codec.decodeRequest(body, path)
       const { texts: said, ...counts } = census(JSON.parse(body.toString()))
       for (const upstream of FORMATS.filter((format) => format !== protocol)) {
-        const target = { model: 'a-model', vendor: SIGNED_BY[upstream] }
-        const encoded = CODECS[upstream].encodeRequest(decoded.request, target)
+        const { codec, says } = CODEC_SAMPLES[upstream]
+        const encoded = codec.encodeRequest(decoded.request, { model: 'a-model', vendor: says.vendor })
         const { texts, ...sent } = census(JSON.parse(encoded.body.toString()))
         const where = `${recorded.recordings[0]} ${recorded.url} → ${upstream}`
         t.same(sent, counts, where)

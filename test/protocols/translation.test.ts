@@ -31,22 +31,13 @@ import {
   wholeEvents,
   withoutId,
 } from '../contract/codec.ts'
-import { messagesSamples } from './anthropic-messages/codec-samples.ts'
 import { census } from './census.ts'
-import { geminiSamples } from './gemini/codec-samples.ts'
-import { chatSamples } from './openai-chat/codec-samples.ts'
-import { responsesSamples } from './openai-responses/codec-samples.ts'
+import { CODEC_SAMPLES as SAMPLES } from './codec-samples.ts'
 import { ASSEMBLED, REPLAYS } from './replays.ts'
 
-const SAMPLES: Record<ProtocolName, CodecSamples> = {
-  'anthropic-messages': messagesSamples,
-  'openai-responses': responsesSamples,
-  'openai-chat': chatSamples,
-  gemini: geminiSamples,
-}
 const FORMATS = Object.keys(SAMPLES) as ProtocolName[]
 /** A nightly run asks for more inputs. */
-const RUNS = { numRuns: Number(process.env.SUBGATE_FUZZ_RUNS ?? 10_000) / 100 }
+const RUNS = { numRuns: Math.ceil(Number(process.env.SUBGATE_FUZZ_RUNS ?? 10_000) / 100) }
 /** How an upstream answers, and how a client wants it. */
 const WAYS = [
   { upstream: false, client: false },
