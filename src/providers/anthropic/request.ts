@@ -28,7 +28,8 @@ export function anthropicRequest(
   const place = PATHS[operation]
   if (!place) throw new GatewayError('not_supported', `Anthropic has nothing like '${operation}'`)
   const own: Record<string, string> = { 'x-api-key': secretOf(credentials), 'accept-encoding': 'identity' }
-  if (forwarded.headers['anthropic-version'] === undefined) own['anthropic-version'] = OWN_VERSION
+  const isOurs = operation === 'models' || forwarded.path === undefined
+  if (isOurs && forwarded.headers['anthropic-version'] === undefined) own['anthropic-version'] = OWN_VERSION
   const ours = { ...own, ...account.headers }
   const headers = forwardedHeaders(forwarded.headers, FORWARDED, account.headers)
   for (const name in ours) headers.push(name, ours[name] as string)

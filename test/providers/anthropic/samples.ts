@@ -356,6 +356,8 @@ const limits: FaultSample[] = [
 ]
 
 export const anthropicSamples: ProviderSamples = {
+  // As a client of the format asks, whose version of it counts.
+  asked: (operation) => (operation === 'models' ? {} : { path: '/v1/messages' }),
   operations: {
     messages: { method: 'POST', path: '/v1/messages' },
     count_tokens: { method: 'POST', path: '/v1/messages/count_tokens' },
