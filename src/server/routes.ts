@@ -102,6 +102,8 @@ export const routes: readonly Route[] = [
   { methods: ['POST'], path: '/v1/models/*', handle: geminiMethods() },
   ...geminiVersion('v1beta'),
   ...geminiVersion('v1alpha'),
+  // Gemini CLI and SDKs that were told to talk to Vertex.
+  { methods: ['POST'], path: '/v1beta1/publishers/google/models/*', handle: geminiMethods() },
   { methods: ['POST'], path: `${ANTIGRAVITY}/v1/messages`, handle: answers(messages, 'antigravity') },
   { methods: ['POST'], path: `${ANTIGRAVITY}/v1/messages/count_tokens`, handle: counts(messages, 'antigravity') },
   { methods: ['GET'], path: `${ANTIGRAVITY}/v1/models`, handle: lists(askersProtocol, 'antigravity') },

@@ -16,6 +16,9 @@ export interface GeminiPath {
   sse: boolean
 }
 
+/** Vertex's own name for what is `v1beta` elsewhere. */
+const VERTEX_VERSION = 'v1beta1'
+
 /** Throws `invalid_request`. */
 export function parseGeminiPath(path: string): GeminiPath {
   const [, version, written = '', method, query = ''] = PATH.exec(path) ?? []
@@ -29,7 +32,12 @@ export function parseGeminiPath(path: string): GeminiPath {
       `the model in the path must be a text of 1 to ${MODEL_CHARACTERS_MAX} characters`,
     )
   }
-  return { version, model, method, sse: new URLSearchParams(query).get('alt') === 'sse' }
+  return {
+    version: version === VERTEX_VERSION ? 'v1beta' : version,
+    model,
+    method,
+    sse: new URLSearchParams(query).get('alt') === 'sse',
+  }
 }
 
 /** The client gets its answer as server-sent events. */
