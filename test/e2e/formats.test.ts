@@ -1,9 +1,8 @@
 import t from 'tap'
-import type { ProviderName } from '../../src/domain/account.ts'
 import type { ProtocolName } from '../../src/domain/call.ts'
 import { protocols } from '../../src/protocols/index.ts'
-import { startGateway, type WantedAccount } from '../support/gateway.ts'
-import { secretKey } from '../support/secrets.ts'
+import { ACCOUNTS } from '../support/accounts.ts'
+import { startGateway } from '../support/gateway.ts'
 
 const MODEL = 'some-model'
 
@@ -44,21 +43,6 @@ const CLIENTS: Record<ProtocolName, (stream: boolean) => { path: string; body: o
       tools: [{ functionDeclarations: [{ name: 'look', parametersJsonSchema: { type: 'object' } }] }],
     },
   }),
-}
-
-/** Accounts of each kind at the scripted upstream, whose address ends as the vendor's own does. */
-const ACCOUNTS: Record<string, (url: string) => WantedAccount & { provider: ProviderName }> = {
-  anthropic: (url) => ({ provider: 'anthropic', baseUrl: url }),
-  openai: (url) => ({ provider: 'openai', baseUrl: `${url}/v1` }),
-  chatgpt: (url) => ({ provider: 'openai', baseUrl: `${url}/backend-api/codex`, ...oauth() }),
-  gemini: (url) => ({ provider: 'gemini', baseUrl: url }),
-  'code assist': (url) => ({ provider: 'gemini', baseUrl: `${url}/v1internal`, ...oauth() }),
-  antigravity: (url) => ({ provider: 'antigravity', baseUrl: `${url}/v1internal`, hybrid: true, ...oauth() }),
-}
-
-function oauth() {
-  const accessToken = secretKey()
-  return { apiKey: accessToken, oauth: { accessToken, accountId: 'project-1', expiresAtMs: null }, onlyClient: null }
 }
 
 const USAGE = { input: 40, output: 30, cacheRead: 8 }
@@ -119,7 +103,7 @@ t.test('every client is answered by every kind of account: words, a call, usage,
 t.test('what has no other format is asked of those who know it, and of nobody else', async (t) => {
   const gw = await startGateway(t, {
     async setUp(site) {
-      const openai: WantedAccount = { provider: 'openai', baseUrl: `${site.upstream.url}/v1`, models: ['*'] }
+      const openai = { ...ACCOUNTS.openai(site.upstream.url), models: ['*'] }
       return {
         openai: await site.scene({ accounts: [openai] }),
         anthropic: await site.scene({ accounts: [{ models: ['*'] }] }),
