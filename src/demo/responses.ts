@@ -22,10 +22,11 @@ export function responsesEvents(message: FakeMessage, id: string): string[] {
       say('response.content_part.done', { ...place, part: { ...part, text } })
     } else {
       const place = { item_id: item.id, output_index }
-      const { arguments: args } = item
-      say('response.output_item.added', { output_index, item: { ...item, status: 'in_progress', arguments: '' } })
-      say('response.function_call_arguments.delta', { ...place, delta: args })
-      say('response.function_call_arguments.done', { ...place, arguments: args })
+      const [key, kind] = item.type === 'function_call' ? FUNCTION_INPUT : CUSTOM_INPUT
+      const input = item.type === 'function_call' ? item.arguments : item.input
+      say('response.output_item.added', { output_index, item: { ...item, status: 'in_progress', [key]: '' } })
+      say(`response.${kind}.delta`, { ...place, delta: input })
+      say(`response.${kind}.done`, { ...place, [key]: input })
     }
     say('response.output_item.done', { output_index, item })
   }
@@ -39,9 +40,14 @@ export function responsesBody(message: FakeMessage, id: string): string {
   return JSON.stringify(whole(message, id))
 }
 
+/** Where what a tool is called with stands, in a call and in the names of events. */
+const FUNCTION_INPUT = ['arguments', 'function_call_arguments'] as const
+const CUSTOM_INPUT = ['input', 'custom_tool_call_input'] as const
+
 type Item =
   | { type: 'message'; id: string; role: string; status: string; content: object[] }
   | { type: 'function_call'; id: string; call_id: string; name: string; arguments: string; status: string }
+  | { type: 'custom_tool_call'; id: string; call_id: string; name: string; input: string; status: string }
 
 function itemsOf({ text, toolUse }: FakeMessage, id: string): Item[] {
   const items: Item[] = []
@@ -51,8 +57,10 @@ function itemsOf({ text, toolUse }: FakeMessage, id: string): Item[] {
   }
   if (toolUse) {
     const { id: call_id, name, input } = toolUse
-    const call = { id: `fc_${id}`, call_id, name, arguments: JSON.stringify(input) }
-    items.push({ type: 'function_call', ...call, status: 'completed' })
+    const call = { call_id, name, status: 'completed' }
+    // A custom tool is called with a text as it is.
+    if (typeof input === 'string') items.push({ type: 'custom_tool_call', id: `ctc_${id}`, ...call, input })
+    else items.push({ type: 'function_call', id: `fc_${id}`, ...call, arguments: JSON.stringify(input) })
   }
   return items
 }
