@@ -141,6 +141,28 @@ t.test('env prints the lines of a client, with the key only if it is handed in a
   })
 })
 
+t.test('every client has lines of its own', async (t) => {
+  const subgate = await initializedCli()
+  keepSecret((await subgate('key', 'issue', 'admin@localhost', '--name', 'k')).stdout.trim())
+  const lines = async (client: string) => {
+    const { stdout } = await subgate('env', 'k', '--client', client, '--url', 'https://gate.example.com/sub path')
+    return stdout.trim().split('\n')
+  }
+  t.match(await lines('codex'), [
+    'export SUBGATE_KEY=PASTE-THE-KEY-HERE',
+    /^codex\(\) \{ command codex .* -c 'model_providers\.subgate\.base_url=https:\/\/gate\.example\.com\/sub path\/v1' .* "\$@"; \}$/,
+  ])
+  t.match(await lines('gemini-cli'), [
+    /^# .*\.gemini\/settings\.json: \{"security"/,
+    "export GOOGLE_GEMINI_BASE_URL='https://gate.example.com/sub path'",
+    'export GEMINI_API_KEY=PASTE-THE-KEY-HERE',
+  ])
+  t.same(await lines('openai'), [
+    "export OPENAI_BASE_URL='https://gate.example.com/sub path/v1'",
+    'export OPENAI_API_KEY=PASTE-THE-KEY-HERE',
+  ])
+})
+
 t.test('a revoked key is not rotated into another key that does not work', async (t) => {
   const subgate = await initializedCli()
   keepSecret((await subgate('key', 'issue', 'admin@localhost', '--name', 'k')).stdout.trim())
