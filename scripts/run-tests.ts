@@ -13,7 +13,7 @@ import { collectOutput, leakedSecrets } from '../test/support/secrets.ts'
 const HELP = `Usage: bin/test [--clients] [--binary] [FILE…]
 
 Without a file: types, style, and every test but those that need more than this checkout.
-  --clients   also the tests in test/clients, which fetch real clients (Claude Code) on first use
+  --clients   also the tests in test/clients, which fetch real clients (0.9 GB) on first use
   --binary    also build the single binary and run its smoke test
   FILE…       only these test files`
 

@@ -11,6 +11,10 @@ const CLIENTS = join(ROOT, '.runtime', 'clients')
 
 const CLAUDE_CODE = { name: '@anthropic-ai/claude-code', version: '2.1.330' }
 const ANTHROPIC_SDK = { name: '@anthropic-ai/sdk', version: '1.12.0' }
+const OPENAI_SDK = { name: 'openai', version: '7.57.0' }
+const GOOGLE_SDK = { name: '@google/genai', version: '3.1.0' }
+const CODEX = { name: '@openai/codex', version: '0.169.0' }
+const GEMINI_CLI = { name: '@google/gemini-cli', version: '0.61.0' }
 
 interface Client {
   name: string
@@ -31,9 +35,32 @@ export async function claudeCode(): Promise<string> {
   return path
 }
 
+/** The program `codex`. Throws if it cannot be fetched, or is not made for this platform. */
+export async function codex(): Promise<string> {
+  const packages = join(await installed(CODEX), 'node_modules', '@openai')
+  const [program] = globSync('codex-*/vendor/*/bin/codex', { cwd: packages })
+  if (!program) throw new Error(`${named(CODEX)} came without a program for ${process.platform}-${process.arch}`)
+  return join(packages, program)
+}
+
+/** The script of `gemini`, for Node. Throws if it cannot be fetched. */
+export async function geminiCli(): Promise<string> {
+  return join(await installed(GEMINI_CLI), 'node_modules', GEMINI_CLI.name, 'bundle', 'gemini.js')
+}
+
 /** The module to import. Throws if it cannot be fetched. */
 export async function anthropicSdk(): Promise<string> {
   return join(await installed(ANTHROPIC_SDK), 'node_modules', ANTHROPIC_SDK.name, 'index.mjs')
+}
+
+/** The module to import. Throws if it cannot be fetched. */
+export async function openaiSdk(): Promise<string> {
+  return join(await installed(OPENAI_SDK), 'node_modules', OPENAI_SDK.name, 'index.mjs')
+}
+
+/** The module to import. Throws if it cannot be fetched. */
+export async function googleSdk(): Promise<string> {
+  return join(await installed(GOOGLE_SDK), 'node_modules', GOOGLE_SDK.name, 'dist', 'node', 'index.mjs')
 }
 
 /** The folder whose node_modules hold the client. It is moved into place whole, so one that exists is complete. */

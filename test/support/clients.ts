@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { FakeUpstream, type Script, type SeenCall } from '../../src/demo/fake-upstream.ts'
@@ -175,15 +176,25 @@ export interface ProgramOptions {
   timeoutMs: number
   /** Ends it before its time is over. */
   signal?: AbortSignal | undefined
+  /** Talks with it: gets each line that it prints, after an empty one at its start, and says what it is told; null ends its input. */
+  talk?: ((line: string) => string[] | null) | undefined
 }
 
 /** Runs a client program in a process group of its own, which is killed as a whole when its time is over. */
 export async function runProgram(
   program: string,
   args: string[],
-  { cwd, env, timeoutMs, signal }: ProgramOptions,
+  { cwd, env, timeoutMs, signal, talk }: ProgramOptions,
 ): Promise<ProgramResult> {
-  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  const child = spawn(program, args, { cwd, env, stdio: ['pipe', 'pipe', 'pipe'], detached: true })
+  child.stdin.on('error', () => {}) // it may be over before all is said
+  const say = (line: string) => {
+    const said = talk?.(line) ?? null
+    if (said === null) child.stdin.end()
+    else for (const words of said) child.stdin.write(`${words}\n`)
+  }
+  if (talk) createInterface({ input: child.stdout }).on('line', say)
+  say('')
   const kill = () => {
     try {
       process.kill(-(child.pid as number), 'SIGKILL')
