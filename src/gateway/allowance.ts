@@ -18,6 +18,22 @@ export function requireAllowedModel({ caller, facts }: Call): void {
 }
 
 /**
+ * What one call leaves at a vendor is its account's, and nobody here knows yet whose it was and where: where there is more than one account, or
+ * users do not trust each other, it cannot be asked for. Throws `invalid_request`.
+ */
+export function requireNothingStored(gateway: Gateway, { caller, facts }: Call): void {
+  if (facts.storedAt === undefined) return
+  const isAlone =
+    gateway.directory.poolsOf(caller.group.id).reduce((sum, { accounts }) => sum + accounts.length, 0) === 1
+  if (isAlone && gateway.config.runMode === 'simple') return
+  throw new GatewayError(
+    'invalid_request',
+    `${facts.storedAt}: what is stored at one account cannot be asked for through this gateway: send the whole conversation, with store: false`,
+    { shouldRetry: false },
+  )
+}
+
+/**
  * What is free takes no slot and has a limit of its own, so many times a minute of one key. It comes before what may
  * have to read the store. Throws `limited`.
  */

@@ -59,6 +59,8 @@ export interface CallFacts {
   /** The client asked for a stream. */
   stream: boolean
   maxOutputTokens: number | null
+  /** The field that names what an earlier call has left at one account; absent = there is none. */
+  storedAt?: string
   /** What identifies the conversation: a signal of the client's, else derived from its first words. Costs some work, so only on demand. */
   conversation(): Conversation | null
 }

@@ -186,3 +186,29 @@ t.test('thoughts that another vendor signed stay at home when the conversation m
   t.match(foreign.sent, /"text":"yes"/)
   t.match(foreign.dropped, /reasoning/)
 })
+
+t.test('what another call has left at an account is nobody else’s', async (t) => {
+  for (const runMode of ['simple', 'saas']) {
+    const gw = await startGateway(t, {
+      config: { run_mode: runMode, unknown_price: 'record' },
+      async setUp(site) {
+        const account = { ...ACCOUNTS.openai(site.upstream.url), models: ['*'] }
+        const user = { balanceNanoUsd: 1e9 }
+        return {
+          one: await site.scene({ accounts: [account], user }),
+          two: await site.scene({ accounts: [account, ACCOUNTS.openai(site.upstream.url)], user }),
+        }
+      },
+    })
+    const ask = async (scene: 'one' | 'two', more: object) =>
+      gw.call({ key: gw.scenes[scene].key, path: '/v1/responses', body: { model: MODEL, input: 'hi', ...more } })
+    t.equal((await ask('two', { previous_response_id: null })).status, 200)
+    t.match(
+      await ask('two', { previous_response_id: 'resp_1' }),
+      { status: 400, text: /previous_response_id: / },
+      runMode,
+    )
+    t.match(await ask('two', { conversation: { id: 'conv_1' } }), { status: 400, text: /conversation: / }, runMode)
+    t.equal((await ask('one', { previous_response_id: 'resp_1' })).status, runMode === 'simple' ? 200 : 400, runMode)
+  }
+})

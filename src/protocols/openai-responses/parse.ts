@@ -4,15 +4,21 @@ import { textsIn } from '../openai/texts.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
 import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
 
+/** What names something that an earlier call has left at its account. */
+const STORED = ['previous_response_id', 'conversation'] as const
+
 const ROUTING_KEYS: ReadonlySet<string> = new Set([
   ...['model', 'stream', 'max_output_tokens', 'instructions', 'input'],
+  ...STORED,
   ...CONVERSATION_FIELDS,
 ])
 
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseResponses(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
-  return factsOf(headers, keys, tokensMax(keys, 'max_output_tokens'), () => beginningOf(keys))
+  const facts = factsOf(headers, keys, tokensMax(keys, 'max_output_tokens'), () => beginningOf(keys))
+  const stored = STORED.find((name) => (keys.value(name) ?? null) !== null)
+  return stored ? { ...facts, storedAt: stored } : facts
 }
 
 function beginningOf(keys: ScannedObject): Beginning | null {
