@@ -148,11 +148,13 @@ function Question(props: QuestionProps): ReactElement {
 function Choice({ question, answered }: QuestionProps): ReactElement {
   const [at, setAt] = useState(0)
   const choices = question.choices ?? []
-  useInput((_input, key) => {
+  useInput((input, key) => {
     if (key.upArrow) setAt((at + choices.length - 1) % choices.length)
     if (key.downArrow || key.tab) setAt((at + 1) % choices.length)
     const chosen = choices[at]
-    if (key.return && chosen) answered(chosen.label, chosen.value)
+    // Pressed before the terminal was ready for single keys, Enter comes as a line end.
+    const isEnter = key.return || /[\r\n]/.test(input)
+    if (isEnter && chosen) answered(chosen.label, chosen.value)
   })
   return e(
     Box,
