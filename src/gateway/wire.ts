@@ -80,7 +80,7 @@ function bodyOf({ body, facts, protocol, copyFor }: Call, upstreamModel: string)
   const { modelAt, requestedModel } = facts
   const isRenamed = modelAt !== null && upstreamModel !== requestedModel
   if (!isRenamed && !protocol.askedBody) return body
-  return copyFor(upstreamModel, () => {
+  return copyFor(`native ${upstreamModel}`, () => {
     const named = isRenamed ? withValueAt(body, modelAt, upstreamModel) : body
     return protocol.askedBody?.(facts, named) ?? named
   })

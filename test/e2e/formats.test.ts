@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Script } from '../../src/demo/fake-upstream.ts'
 import type { ProtocolName } from '../../src/domain/call.ts'
 import { protocols } from '../../src/protocols/index.ts'
 import { ACCOUNTS } from '../support/accounts.ts'
@@ -210,5 +211,28 @@ t.test('what another call has left at an account is nobody else’s', async (t) 
     )
     t.match(await ask('two', { conversation: { id: 'conv_1' } }), { status: 400, text: /conversation: / }, runMode)
     t.equal((await ask('one', { previous_response_id: 'resp_1' })).status, runMode === 'simple' ? 200 : 400, runMode)
+  }
+})
+
+t.test('a body that is made of a stream goes out whole, or an error does', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) => {
+      const scene = (kind: 'chatgpt' | 'gemini', script: Script) =>
+        site.scene({ accounts: [{ ...ACCOUNTS[kind](site.upstream.url), models: ['*'], scripts: [script] }] })
+      const text = ['one', 'two', 'three']
+      return {
+        cut: await scene('chatgpt', { text, breaks: { after: 6, how: 'reset' } }),
+        error: await scene('chatgpt', { text, breaks: { after: 6, how: 'error_event' } }),
+        senseless: await scene('gemini', {
+          body: '{"candidates":[{"content":{},"finishReason":"MALFORMED_FUNCTION_CALL"}],"usageMetadata":{"promptTokenCount":5}}',
+        }),
+      }
+    },
+  })
+  for (const [name, { key }] of Object.entries(gw.scenes)) {
+    for (const client of ['anthropic-messages', 'openai-responses'] as const) {
+      const answer = await gw.call({ key, ...CLIENTS[client](false) })
+      t.match(answer, { status: 529, ended: 'whole', text: /"error":\{/ }, `${client}: ${name}`)
+    }
   }
 })
