@@ -176,8 +176,14 @@ t.test('thoughts that another vendor signed stay at home when the conversation m
     messages: [{ role: 'user', content: 'hi' }, thought(signature), { role: 'user', content: 'go on' }],
   })
   const asked = async (signature: string) => {
-    const answer = await gw.call({ key: gw.scenes.key, path, body: turns(signature) })
+    const headers = { 'anthropic-beta': 'long-context' }
+    const answer = await gw.call({ key: gw.scenes.key, path: `${path}?beta=true`, headers, body: turns(signature) })
     t.equal(answer.status, 200)
+    t.match(
+      gw.upstream.seen.at(-1),
+      { path: '/v1/messages?beta=true', headers },
+      'what the client says of its format goes on',
+    )
     return { sent: gw.upstream.seen.at(-1)?.body ?? '', dropped: answer.headers['x-subgate-dropped'] }
   }
   const own = await asked('c2lnbmVk')
