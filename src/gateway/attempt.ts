@@ -1,7 +1,7 @@
 import type { Credentials } from '../domain/account.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
 import { hasUsage, type Usage } from '../domain/usage.ts'
-import { EventTooLarge } from '../protocols/sse.ts'
+import { EVENT_BYTES_MAX, EventTooLarge } from '../protocols/sse.ts'
 import type { ResponseHead, UpstreamRequest } from '../providers/provider.ts'
 import { collectBody, isFailure, type UpstreamExchange, type UpstreamFailure } from '../upstream/client.ts'
 import { AnswerReader } from './answer-reader.ts'
@@ -215,6 +215,7 @@ class Try {
         hostIsThere()
         try {
           reader.push(chunk)
+          if (isGathered && reader.bytes > EVENT_BYTES_MAX) throw new EventTooLarge()
         } catch (error) {
           if (!(error instanceof EventTooLarge)) throw error
           const message = 'the upstream sent an event, or an answer, that is too large'

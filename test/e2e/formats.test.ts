@@ -231,8 +231,8 @@ t.test('a body that is made of a stream goes out whole, or an error does', async
         })
       const text = ['one', 'two', 'three']
       return {
-        cut: await scene('chatgpt', { text, breaks: { after: 6, how: 'reset' } }),
-        error: await scene('chatgpt', { text, breaks: { after: 6, how: 'error_event' } }),
+        cut: await scene('chatgpt', { text, eventDelayMs: 5, breaks: { after: 6, how: 'reset' } }),
+        error: await scene('chatgpt', { text, eventDelayMs: 5, breaks: { after: 6, how: 'error_event' } }),
         senseless: await scene('gemini', {
           body: '{"candidates":[{"content":{},"finishReason":"MALFORMED_FUNCTION_CALL"}],"usageMetadata":{"promptTokenCount":5}}',
         }),
