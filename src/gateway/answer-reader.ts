@@ -27,7 +27,7 @@ export class AnswerReader {
   held: Buffer[] = []
   /** All that were ever read, also those that have gone out since or lie in an unfinished event. */
   bytes = 0
-  /** Bytes that an edit has made of them for the client. */
+  /** Bytes that an edit, or the way out of an envelope, has made of them for the client. */
   #editedBytes = 0
 
   constructor(protocol: Protocol, streams: boolean, edit: AnswerEdit | null = null, unwrap: AnswerEdit | null = null) {
@@ -47,7 +47,7 @@ export class AnswerReader {
 
   /** As many as the client would get if it got all that has been read. */
   get bytesForClient(): number {
-    return this.#edit ? this.#editedBytes : this.bytes
+    return this.#edit || this.#unwrap ? this.#editedBytes : this.bytes
   }
 
   /** Takes the next bytes. Throws EventTooLarge. */
@@ -104,7 +104,8 @@ export class AnswerReader {
   }
 
   #edited(bytes: Buffer): Buffer {
-    return this.#edit ? this.#counted(this.#edit(bytes)) : bytes
+    if (this.#edit) return this.#counted(this.#edit(bytes))
+    return this.#unwrap ? this.#counted(bytes) : bytes
   }
 
   #counted(bytes: Buffer): Buffer {

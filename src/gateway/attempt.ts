@@ -1,7 +1,7 @@
 import type { Credentials } from '../domain/account.ts'
 import type { UpstreamFault } from '../domain/fault.ts'
 import { hasUsage, type Usage } from '../domain/usage.ts'
-import { EventTooLarge } from '../protocols/sse.ts'
+import { EVENT_BYTES_MAX, EventTooLarge } from '../protocols/sse.ts'
 import type { ResponseHead, UpstreamRequest } from '../providers/provider.ts'
 import { collectBody, isFailure, type UpstreamExchange, type UpstreamFailure } from '../upstream/client.ts'
 import { AnswerReader } from './answer-reader.ts'
@@ -197,13 +197,14 @@ class Try {
   /** Reads on until it is clear enough that the answer is good: a stream's first content, or a JSON body's end. */
   #readUntilGood(answer: GoodAnswer): Promise<UpstreamFailure | null> {
     const { exchange, reader } = answer
+    const isGathered = reader.streams && !answer.clientStreams // a body is made of it, and nothing goes out before its end
     const { promise, resolve } = Promise.withResolvers<UpstreamFailure | null>()
     const hostIsThere = () => this.#hostIsThere()
     const done = (failure: UpstreamFailure | null) => {
       exchange.detach()
       resolve(failure)
     }
-    if (reader.streams) {
+    if (reader.streams && !isGathered) {
       this.#waitUntilMs = this.#gateway.clock() + this.#gateway.config.gateway.preambleHoldMs
       this.#waitNoLonger = () => {
         if (reader.bytes > 0) done(null)
@@ -214,6 +215,7 @@ class Try {
         hostIsThere()
         try {
           reader.push(chunk)
+          if (isGathered && reader.bytes > EVENT_BYTES_MAX) throw new EventTooLarge()
         } catch (error) {
           if (!(error instanceof EventTooLarge)) throw error
           const message = 'the upstream sent an event, or an answer, that is too large'
@@ -221,7 +223,8 @@ class Try {
           return
         }
         const { contentSeen, ended } = reader.reading
-        if (reader.streams ? contentSeen || ended : reader.bytes > HELD_ANSWER_BYTES_MAX) done(null)
+        if (isGathered ? ended : reader.streams ? contentSeen || ended : reader.bytes > HELD_ANSWER_BYTES_MAX)
+          done(null)
       },
       end() {
         answer.whole = true
@@ -243,6 +246,10 @@ class Try {
     if (whole && ended === null) {
       const body = Buffer.concat([...reader.ready, ...reader.held])
       return { fault: provider.readFault(head, body, this.#gateway.clock()), used }
+    }
+    // What cannot be said in the client's format is an error of the upstream, and a body has no place for one.
+    if (!answer.clientStreams && ended === 'complete' && !reader.held.some(({ length }) => length > 0)) {
+      return { fault: { ...upstreamFault('invalid_answer', 'the upstream’s answer makes no sense'), rest: null }, used }
     }
     if (!answer.clientStreams && this.#limits.mustStream()) {
       return { fault: upstreamFault('invalid_answer', 'the upstream answered with one body instead of a stream'), used }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { requireAllowedModel, requireQuota, requireRate } from './allowance.ts'
+import { requireAllowedModel, requireNothingStored, requireQuota, requireRate } from './allowance.ts'
 import { answerHead } from './answer-headers.ts'
 import { attempt, type StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
@@ -36,6 +36,7 @@ export async function countTokens(
     await requireRate(gateway, call.caller, 'count tokens', gateway.config.gateway.countTokensPerMinute)
     await requireQuota(gateway, call.caller)
     requireAllowedModel(call)
+    requireNothingStored(gateway, call)
     await answer(gateway, call, client)
   } catch (error) {
     countRefusal(gateway, error, client)

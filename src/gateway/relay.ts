@@ -176,7 +176,10 @@ export class Relay implements AnswerSink, Disposable {
     }
     if (reader.ready.length === 0) return
     let more = true
-    for (const bytes of reader.ready) more = this.#client.relay(bytes, this.#answerHead, this.#lastUpstreamMs)
+    for (const bytes of reader.ready) {
+      if (bytes.length === 0 && !this.#client.streams) continue // of an answer that was gathered: there is no head before its length is known
+      more = this.#client.relay(bytes, this.#answerHead, this.#lastUpstreamMs)
+    }
     reader.ready = []
     if (more || this.#client.left) return
     exchange.pause()

@@ -80,7 +80,7 @@ function bodyOf({ body, facts, protocol, copyFor }: Call, upstreamModel: string)
   const { modelAt, requestedModel } = facts
   const isRenamed = modelAt !== null && upstreamModel !== requestedModel
   if (!isRenamed && !protocol.askedBody) return body
-  return copyFor(upstreamModel, () => {
+  return copyFor(`native ${upstreamModel}`, () => {
     const named = isRenamed ? withValueAt(body, modelAt, upstreamModel) : body
     return protocol.askedBody?.(facts, named) ?? named
   })
@@ -102,18 +102,13 @@ function translatedWire(call: Call, { provider }: ServingAccount, name: Protocol
       newId: newForeignId,
     }),
   )
-  const headers: Record<string, string> = {
-    'content-type': 'application/json',
-    accept: facts.stream ? 'text/event-stream' : 'application/json',
-  }
-  for (const passed of PASSED_HEADERS)
-    if (typeof call.headers[passed] === 'string') headers[passed] = call.headers[passed]
+  const isSameFormat = name === call.protocol.name
   return {
     protocol,
     forwarded: {
       protocol: name,
-      headers: headers as Headers,
-      query: '',
+      headers: isSameFormat ? call.headers : headersFor(call),
+      query: isSameFormat ? call.query : '',
       model: upstreamModel,
       stream: facts.stream,
       callId: id,
@@ -124,6 +119,15 @@ function translatedWire(call: Call, { provider }: ServingAccount, name: Protocol
     editFor: (upstreamStreams) => editOf(translation, upstreamStreams, facts.stream),
     refusal: (status, body) => translation.error(status, body, id),
   }
+}
+
+function headersFor({ headers, facts }: Call): Headers {
+  const own: Record<string, string> = {
+    'content-type': 'application/json',
+    accept: facts.stream ? 'text/event-stream' : 'application/json',
+  }
+  for (const name of PASSED_HEADERS) if (typeof headers[name] === 'string') own[name] = headers[name]
+  return own
 }
 
 function editOf(translation: Translation, upstream: boolean, client: boolean): AnswerEdit {

@@ -145,6 +145,8 @@ export function providerContract(t: Test, provider: Provider, samples: ProviderS
         const { method, path } = samples.operations[operation] as { method: 'GET' | 'POST'; path: string }
         const query = samples.withoutQuery?.includes(operation) ? '' : '?beta=true&x=%20'
         t.match(request, { method, path: path + query, baseUrl: 'https://upstream.example/prefix' })
+        const signed = built(operation as Operation, {}, '?key=sk-own&x=1&access_token=sk-own')
+        t.notMatch(signed.path, /sk-own/, 'but for what the client signs with')
         if (!samples.enveloped) t.equal(request.body, BODY, 'the same buffer, not a copy')
         t.equal(built(operation, {}).path, path)
       }

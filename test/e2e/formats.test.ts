@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Script } from '../../src/demo/fake-upstream.ts'
 import type { ProtocolName } from '../../src/domain/call.ts'
 import { protocols } from '../../src/protocols/index.ts'
 import { ACCOUNTS } from '../support/accounts.ts'
@@ -175,8 +176,14 @@ t.test('thoughts that another vendor signed stay at home when the conversation m
     messages: [{ role: 'user', content: 'hi' }, thought(signature), { role: 'user', content: 'go on' }],
   })
   const asked = async (signature: string) => {
-    const answer = await gw.call({ key: gw.scenes.key, path, body: turns(signature) })
+    const headers = { 'anthropic-beta': 'long-context' }
+    const answer = await gw.call({ key: gw.scenes.key, path: `${path}?beta=true`, headers, body: turns(signature) })
     t.equal(answer.status, 200)
+    t.match(
+      gw.upstream.seen.at(-1),
+      { path: '/v1/messages?beta=true', headers },
+      'what the client says of its format goes on',
+    )
     return { sent: gw.upstream.seen.at(-1)?.body ?? '', dropped: answer.headers['x-subgate-dropped'] }
   }
   const own = await asked('c2lnbmVk')
@@ -209,6 +216,34 @@ t.test('what another call has left at an account is nobody else’s', async (t) 
       runMode,
     )
     t.match(await ask('two', { conversation: { id: 'conv_1' } }), { status: 400, text: /conversation: / }, runMode)
+    const count = { path: '/v1/responses/input_tokens', body: { model: MODEL, previous_response_id: 'resp_1' } }
+    t.match(await gw.call({ key: gw.scenes.two.key, ...count }), { status: 400, text: /previous_response_id: / })
     t.equal((await ask('one', { previous_response_id: 'resp_1' })).status, runMode === 'simple' ? 200 : 400, runMode)
+  }
+})
+
+t.test('a body that is made of a stream goes out whole, or an error does', async (t) => {
+  const gw = await startGateway(t, {
+    setUp: async (site) => {
+      const scene = (kind: 'chatgpt' | 'gemini', script: Script) =>
+        site.scene({
+          accounts: [{ ...ACCOUNTS[kind](site.upstream.url), models: ['*'], scripts: Array(20).fill(script) }],
+        })
+      const text = ['one', 'two', 'three']
+      return {
+        cut: await scene('chatgpt', { text, eventDelayMs: 5, breaks: { after: 6, how: 'reset' } }),
+        error: await scene('chatgpt', { text, eventDelayMs: 5, breaks: { after: 6, how: 'error_event' } }),
+        senseless: await scene('gemini', {
+          body: '{"candidates":[{"content":{},"finishReason":"MALFORMED_FUNCTION_CALL"}],"usageMetadata":{"promptTokenCount":5}}',
+        }),
+      }
+    },
+  })
+  for (const [name, { key }] of Object.entries(gw.scenes)) {
+    for (const client of ['anthropic-messages', 'openai-responses'] as const) {
+      const answer = await gw.call({ key, ...CLIENTS[client](false) })
+      const status = client === 'anthropic-messages' ? 529 : 503
+      t.match(answer, { status, ended: 'whole', text: /"error":\{/ }, `${client}: ${name}`)
+    }
   }
 })

@@ -107,3 +107,10 @@ t.test('a JSON body that is edited goes out when all of it is there; a stream ev
   t.equal(Buffer.concat([...stream.ready, ...stream.held]).toString(), shown.join('') + trailing)
   t.equal(stream.reading.ended, 'complete')
 })
+
+t.test('of an answer that came in an envelope the client would get what was inside', async (t) => {
+  const unwrap = (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll('envelope ', ''))
+  const reader = new AnswerReader(messages, true, null, unwrap)
+  for (const event of EVENTS) reader.push(Buffer.from(event.replace('data: ', 'data: envelope ')))
+  t.equal(reader.bytesForClient, STREAM.length)
+})

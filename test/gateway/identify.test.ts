@@ -27,6 +27,9 @@ t.test('no key, two keys and what cannot be a key are refused', async (t) => {
   refused({ authorization: 'Bearer sk-a', 'x-api-key': 'sk-b' }, /two different API keys/)
   refused({ 'x-api-key': 'sk-a', 'x-goog-api-key': 'sk-b' }, /two different API keys/)
   refused({ 'x-api-key': 'a'.repeat(513) }, /not known/)
+  for (const url of ['/v1/messages?key=sk-a', '/v1/messages?key=sk-a&like=/models']) {
+    t.throws(() => presentedKey({}, url), { message: /no API key/ }, url)
+  }
 })
 
 t.test('x-forwarded-for is read from the right, through trusted proxies only', async (t) => {

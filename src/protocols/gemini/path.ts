@@ -2,8 +2,8 @@ import { GatewayError } from '../../domain/errors.ts'
 
 /** A longer model name is not one. */
 const MODEL_CHARACTERS_MAX = 256
-/** Google's forms: `/v1beta/models/x:generateContent`, and Vertex's with `projects/…/publishers/google/` before `models`. */
-const PATH = /\/(v1(?:alpha|beta)?\d*)\/(?:.*\/)?models\/([^/?]+):([a-zA-Z]+)(\?.*)?$/
+/** Google's forms: `/v1beta/models/x:generateContent`, and Vertex's with `projects/…/publishers/google/` before `models`. What a query says is no path. */
+const PATH = /^[^?]*?\/(v1(?:alpha|beta)?\d*)\/(?:[^?]*\/)?models\/([^/?]+):([a-zA-Z]+)(\?.*)?$/
 
 /** What the path of a request says: in this format the model and the kind of answer stand there. */
 export interface GeminiPath {

@@ -1,3 +1,4 @@
+import { GatewayError } from '../../domain/errors.ts'
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
 import { textsIn } from '../openai/texts.ts'
@@ -8,7 +9,7 @@ import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
 const STORED = ['previous_response_id', 'conversation'] as const
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set([
-  ...['model', 'stream', 'max_output_tokens', 'instructions', 'input'],
+  ...['model', 'stream', 'background', 'max_output_tokens', 'instructions', 'input'],
   ...STORED,
   ...CONVERSATION_FIELDS,
 ])
@@ -16,6 +17,10 @@ const ROUTING_KEYS: ReadonlySet<string> = new Set([
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseResponses(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
+  // It would be accepted without a word of what it costs, and nobody could read it here.
+  if (keys.value('background') === true) {
+    throw new GatewayError('invalid_request', 'background: this gateway answers calls while they last; send false')
+  }
   const facts = factsOf(headers, keys, tokensMax(keys, 'max_output_tokens'), () => beginningOf(keys))
   const stored = STORED.find((name) => (keys.value(name) ?? null) !== null)
   return stored ? { ...facts, storedAt: stored } : facts

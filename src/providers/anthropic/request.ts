@@ -1,6 +1,7 @@
 import { type Account, type Credentials, secretOf } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import { forwardedHeaders, type HeaderRules } from '../forwarded-headers.ts'
+import { withoutSecrets } from '../forwarded-query.ts'
 import type { Forwarded, Operation, UpstreamRequest } from '../provider.ts'
 
 const PATHS: Partial<Record<Operation, { method: 'GET' | 'POST'; path: string }>> = {
@@ -33,5 +34,11 @@ export function anthropicRequest(
   const ours = { ...own, ...account.headers }
   const headers = forwardedHeaders(forwarded.headers, FORWARDED, account.headers)
   for (const name in ours) headers.push(name, ours[name] as string)
-  return { method: place.method, baseUrl: account.baseUrl, path: place.path + forwarded.query, headers, body }
+  return {
+    method: place.method,
+    baseUrl: account.baseUrl,
+    path: place.path + withoutSecrets(forwarded.query),
+    headers,
+    body,
+  }
 }

@@ -1,5 +1,6 @@
 import type { Credentials } from '../../domain/account.ts'
-import { askedOfGoogle, withoutSecrets } from '../google/asked.ts'
+import { withoutSecrets } from '../forwarded-query.ts'
+import { askedOfGoogle } from '../google/asked.ts'
 import { enveloped, envelopedCount, isCodeAssist } from '../google/envelope.ts'
 import { googleHeaders } from '../google/headers.ts'
 import { projectQuestion } from '../google/project.ts'

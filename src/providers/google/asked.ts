@@ -1,5 +1,6 @@
 import { GatewayError } from '../../domain/errors.ts'
 import { parseGeminiPath, STREAM_METHOD } from '../../protocols/gemini/path.ts'
+import { withoutSecrets } from '../forwarded-query.ts'
 import type { Forwarded, Operation } from '../provider.ts'
 
 /** What a request in Gemini's format asks for, which stands in its path and not in its body. */
@@ -26,14 +27,4 @@ export function askedOfGoogle(operation: Operation, { path, query, model, stream
   if (operation === 'count_tokens') return { version: VERSION, model, method: 'countTokens', query: '' }
   const method = stream ? STREAM_METHOD : 'generateContent'
   return { version: VERSION, model, method, query: stream ? '?alt=sse' : '' }
-}
-
-/** Clients may sign in the query; all else of it goes on as it is. */
-export function withoutSecrets(query: string): string {
-  if (!/[?&](?:key|access_token)=/.test(query)) return query
-  const kept = query
-    .slice(1)
-    .split('&')
-    .filter((pair) => !/^(?:key|access_token)=/.test(pair))
-  return kept.length > 0 ? `?${kept.join('&')}` : ''
 }

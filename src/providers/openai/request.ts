@@ -2,6 +2,7 @@ import { type Account, type Credentials, secretOf } from '../../domain/account.t
 import type { ProtocolName } from '../../domain/call.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import { forwardedHeaders, type HeaderRules } from '../forwarded-headers.ts'
+import { withoutSecrets } from '../forwarded-query.ts'
 import type { Forwarded, Operation, UpstreamRequest } from '../provider.ts'
 import { CLIENT_VERSION, fittedToCodex, isCodexBackend } from './codex-backend.ts'
 
@@ -68,7 +69,7 @@ export function openaiRequest(
     baseUrl: account.baseUrl,
     path:
       placeOf(operation, forwarded) +
-      (toCodex && operation === 'models' ? versioned(forwarded.query) : forwarded.query),
+      (toCodex && operation === 'models' ? versioned(forwarded.query) : withoutSecrets(forwarded.query)),
     headers,
     body: fitted?.body ?? body,
     ...(fitted && fitted.dropped.length > 0 && { dropped: fitted.dropped }),

@@ -55,6 +55,7 @@ t.test('every form of path that Google has is understood', async (t) => {
     ['/antigravity/v1beta/models/claude-opus-5-5:streamGenerateContent?alt=sse', 'claude-opus-5-5', true],
     ['/v1beta1/publishers/google/models/a:generateContent', 'a', false],
     ['/v1/projects/p/locations/l/publishers/google/models/a:streamGenerateContent?alt=sse', 'a', true],
+    ['/v1beta/models/a:countTokens?access_token=/v1/models/b:streamGenerateContent?alt=sse', 'a', false],
   ]
   for (const [path, model, stream] of cases) {
     const facts = parse(BODY, path)

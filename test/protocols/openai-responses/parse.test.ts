@@ -24,6 +24,7 @@ t.test('what cannot be routed is refused with the field’s name', async (t) => 
     [{ model: '' }, /^model: /],
     [{ model: 'm'.repeat(257) }, /^model: /],
     [{ model: 'm', stream: 'yes' }, /^stream: /],
+    [{ model: 'm', background: true }, /^background: /],
     ['{"model":"a","model":"b"}', /'model' twice/],
   ]
   for (const [body, words] of cases) {
