@@ -58,7 +58,7 @@ function signalOf(source: SessionSignal, headers: Headers, read: ReadField): unk
   }
 }
 
-/** Claude Code's JSON, its older form, or whatever somebody else calls their user. */
+/** Claude Code's JSON, or its older form. Whatever else a client calls its user is no conversation: an application may have one for all of them. */
 function sessionOfUserId(userId: unknown): unknown {
   if (typeof userId !== 'string') return undefined
   if (userId.startsWith('{')) {
@@ -67,7 +67,7 @@ function sessionOfUserId(userId: unknown): unknown {
       if (typeof session === 'string') return session
     } catch {}
   }
-  return /_session_([0-9a-f-]+)$/i.exec(userId)?.[1] ?? userId
+  return /_session_([0-9a-f-]+)$/i.exec(userId)?.[1]
 }
 
 function memberOf(value: unknown, name: string): unknown {

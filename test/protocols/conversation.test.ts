@@ -11,7 +11,8 @@ function conversation(signals: Partial<Record<SessionSignal, unknown>>, begins: 
     'request.session_id': session_id,
     ...headers
   } = signals as Record<SessionSignal, unknown>
-  const body = { metadata: { user_id }, prompt_cache_key, request: { session_id } }
+  const ofClaudeCode = typeof user_id === 'string' ? JSON.stringify({ session_id: user_id }) : user_id
+  const body = { metadata: { user_id: ofClaudeCode }, prompt_cache_key, request: { session_id } }
   return conversationOf(
     headers as unknown as Headers,
     (field) => body[field],
