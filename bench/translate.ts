@@ -16,6 +16,7 @@ import type { NeutralRequest, SignatureVendor, Tool, Turn } from '../src/protoco
 import { chatCodec } from '../src/protocols/openai-chat/codec.ts'
 import { responsesCodec } from '../src/protocols/openai-responses/codec.ts'
 import { translate } from '../src/protocols/translation.ts'
+import { PLAIN_REQUEST } from '../test/support/neutral.ts'
 import { type LoadOptions, type LoadResult, median, type PreparedRequest } from './lib/load.ts'
 import { cpuSeconds, startScript } from './lib/subjects.ts'
 
@@ -104,24 +105,12 @@ function conversation(): NeutralRequest {
     }
   })
   return {
+    ...PLAIN_REQUEST,
     model: MODEL,
-    stream: true,
     system: ['You are a helpful assistant.'],
     turns: [...turns, { role: 'user', content: [{ kind: 'text', text: 'Go on.' }] }],
     tools,
-    toolChoice: null,
-    parallelToolCalls: null,
     maxOutputTokens: 1024,
-    temperature: null,
-    topP: null,
-    topK: null,
-    seed: null,
-    stopSequences: [],
-    reasoning: null,
-    outputFormat: null,
-    verbosity: null,
-    cacheKey: null,
-    caching: 'implicit',
   }
 }
 

@@ -151,16 +151,23 @@ function endOfNested(text: string, at: number): number {
   throw notJson('it ends too early')
 }
 
-/** Behind the closing quote of the string whose opening quote is at `at`: a quote before which stands an even number of backslashes. */
-function endOfString(text: string, at: number): number {
-  let quote = text.indexOf('"', at + 1)
+/** Where the string ends whose opening quote stands before `at`: at a quote before which stands an even number of backslashes. -1 if it does not. */
+export function closingQuote(text: string, at: number): number {
+  let quote = text.indexOf('"', at)
   while (quote >= 0) {
     let before = quote - 1
     while (text.charCodeAt(before) === BACKSLASH) before--
-    if ((quote - before) % 2 === 1) return quote + 1
+    if ((quote - before) % 2 === 1) return quote
     quote = text.indexOf('"', quote + 1)
   }
-  throw notJson('it ends too early')
+  return -1
+}
+
+/** Behind the string whose opening quote is at `at`. */
+function endOfString(text: string, at: number): number {
+  const quote = closingQuote(text, at + 1)
+  if (quote < 0) throw notJson('it ends too early')
+  return quote + 1
 }
 
 /** Latin-1 does for names: those that anybody looks for are ASCII, and no other can be taken for one of them. */

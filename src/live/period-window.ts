@@ -15,7 +15,7 @@ export class PeriodWindow {
     return this.#period.startMs
   }
 
-  /** As of SlidingWindow: any number that goes into the period's beginning, as what is before does not count. */
+  /** As of SlidingWindow: multiples of it meet the beginning of the period, and no other edge matters, as what is before does not count. */
   get grainMs(): number {
     return this.#period.startMs
   }

@@ -1,3 +1,4 @@
+import type { VendorWindow } from '../domain/account.ts'
 import type { Blame, RestKind, UpstreamFault } from '../domain/fault.ts'
 import { redact } from '../lib/log.ts'
 import type { ResponseHead } from './provider.ts'
@@ -31,6 +32,16 @@ export interface Said {
 export interface FullWindows {
   untilMs: number
   scope: 'account' | 'model'
+}
+
+/** Of windows that are full, one or more: those of all models refuse whatever others say. */
+export function fullUntil(full: readonly VendorWindow[]): FullWindows {
+  const wide = full.filter(({ models }) => models === null)
+  const blocking = wide.length > 0 ? wide : full
+  return {
+    untilMs: Math.max(...blocking.map(({ resetAtMs }) => resetAtMs)),
+    scope: wide.length > 0 ? 'account' : 'model',
+  }
 }
 
 /** Characters of an upstream's words that are kept for records and logs. */
@@ -86,6 +97,26 @@ export function streamFaultOf({ blame, rest, disables = false }: Verdict, said: 
     upstreamHeaders: {},
     upstreamBody: null,
   }
+}
+
+const BY_STATUS: Record<number, Verdict> = {
+  401: CREDENTIAL,
+  402: FUNDS,
+  408: OVERLOAD,
+  413: REQUEST,
+  429: RATE_LIMIT,
+  499: OVERLOAD, // who gave up was not our client
+  501: REQUEST,
+}
+
+/** Whose fault a status says it is, also where the error is called something else, or nothing (proxies, HTML pages); null if it does not say. */
+export function statusVerdict(status: number): Verdict | null {
+  return BY_STATUS[status] ?? (status >= 500 ? OVERLOAD : null)
+}
+
+/** Whose fault it is where neither name nor status says. A page, or a 403 without the vendor's own words, comes from something in front of it. */
+export function unnamedVerdict(status: number, isHtml: boolean): Verdict {
+  return isHtml || status === 403 || status < 400 ? OVERLOAD : REQUEST
 }
 
 /** By what the error is called and by its status: what is said of the account counts most, then the status. */

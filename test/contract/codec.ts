@@ -23,6 +23,7 @@ import {
 } from '../../src/protocols/neutral.ts'
 import { SseSplitter } from '../../src/protocols/sse.ts'
 import { COMMON_NAMES, ToolNames } from '../../src/protocols/tool-names.ts'
+import { PLAIN_REQUEST } from '../support/neutral.ts'
 
 /** What a wire format can say; generated conversations say no more, and so must come back as they were. */
 export interface Sayable {
@@ -330,26 +331,7 @@ function askedFor(codec: Codec, says: Sayable, path: CodecSamples['path'], tools
 
 /** The least that a client says that offers these tools. */
 export function requestWith(says: Sayable, tools: Tool[]): NeutralRequest {
-  return {
-    model: 'm',
-    stream: true,
-    system: [],
-    turns: [{ role: 'user', content: [{ kind: 'text', text: 'hi' }] }],
-    tools,
-    toolChoice: null,
-    parallelToolCalls: null,
-    maxOutputTokens: 100,
-    temperature: null,
-    topP: null,
-    topK: null,
-    seed: null,
-    stopSequences: [],
-    reasoning: null,
-    outputFormat: null,
-    verbosity: null,
-    cacheKey: null,
-    caching: says.caching,
-  }
+  return { ...PLAIN_REQUEST, tools, maxOutputTokens: 100, caching: says.caching }
 }
 
 // ---- generating ----

@@ -1,5 +1,5 @@
 import type { Usage } from '../../domain/usage.ts'
-import type { ScannedObject } from '../../lib/json-scan.ts'
+import { closingQuote, type ScannedObject } from '../../lib/json-scan.ts'
 import { asObject, objectOf } from '../loose-json.ts'
 import { BodyMeter, countOf, type EventReader, newReading, readEventBytes } from '../metering.ts'
 import type { JsonObject } from '../neutral.ts'
@@ -42,7 +42,6 @@ const UNFINISHED = 'finish_reason":null'
 const USAGE = 'usage":{'
 /** Texts that a model generates, `reasoning_content` too. */
 const TEXTS = ['content":"', 'arguments":"'] as const
-const BACKSLASH = 0x5c
 
 /**
  * Reads the chunks of a stream. The usage comes behind the last choice's end, in a chunk without choices; some vendors send it with that end. Either
@@ -125,23 +124,12 @@ function writtenBytes(event: string, key: string): number {
   let bytes = 0
   for (let at = event.indexOf(key); at >= 0; ) {
     const from = at + key.length
-    const to = endOfText(event, from)
+    const quote = closingQuote(event, from)
+    const to = quote < 0 ? event.length : quote
     bytes += to - from
     at = event.indexOf(key, to)
   }
   return bytes
-}
-
-/** Where the text that begins at `at` ends: at a quote before which stands an even number of backslashes. */
-function endOfText(text: string, at: number): number {
-  let quote = text.indexOf('"', at)
-  while (quote >= 0) {
-    let before = quote - 1
-    while (before >= at && text.charCodeAt(before) === BACKSLASH) before--
-    if ((quote - before) % 2 === 1) return quote
-    quote = text.indexOf('"', quote + 1)
-  }
-  return text.length
 }
 
 function readBody(answer: ScannedObject, reading: MeterReading): void {

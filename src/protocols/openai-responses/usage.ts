@@ -1,5 +1,5 @@
 import type { Usage } from '../../domain/usage.ts'
-import { type ScannedObject, scannedOrNull } from '../../lib/json-scan.ts'
+import { closingQuote, type ScannedObject, scannedOrNull } from '../../lib/json-scan.ts'
 import { BodyMeter, countOf, type EventReader, newReading, readEventBytes } from '../metering.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
@@ -57,7 +57,6 @@ const EVENT_FIELD = 'event: '
 const DELTA_NAME_END = '.delta\ndata: '
 const DELTA_KEY = '"delta":"'
 const QUOTE = 0x22
-const BACKSLASH = 0x5c
 
 /** Events before any content. */
 const PREAMBLE: ReadonlySet<string> = new Set(['response.created', 'response.in_progress', 'response.queued'])
@@ -82,7 +81,7 @@ class StreamMeter implements UsageMeter, EventReader {
     const keyAt = text.indexOf(DELTA_KEY, dataAt)
     if (keyAt < 0 || keyAt > blank) return false
     const textAt = keyAt + DELTA_KEY.length
-    const textEnd = endOfText(text, textAt)
+    const textEnd = closingQuote(text, textAt)
     if (textEnd < 0 || textEnd > blank) return false
     this.reading.contentSeen = true
     this.reading.textBytes += textEnd - textAt
@@ -141,18 +140,6 @@ function isTelling(name: string): boolean {
     name === 'response.created' ||
     name.endsWith('.delta')
   )
-}
-
-/** Where the text that begins at `at` ends: at a quote before which stands an even number of backslashes. -1 if it does not. */
-function endOfText(text: string, at: number): number {
-  let quote = text.indexOf('"', at)
-  while (quote >= 0) {
-    let before = quote - 1
-    while (before >= at && text.charCodeAt(before) === BACKSLASH) before--
-    if ((quote - before) % 2 === 1) return quote
-    quote = text.indexOf('"', quote + 1)
-  }
-  return -1
 }
 
 /** Of a delta, as it is written. */

@@ -15,7 +15,9 @@ import {
   REQUEST,
   retryAfterOf,
   type Said,
+  statusVerdict,
   streamFaultOf,
+  unnamedVerdict,
   type Verdict,
   weighed,
 } from '../verdicts.ts'
@@ -36,16 +38,6 @@ const BY_TYPE: ReadonlyMap<string, Verdict> = new Map([
   ['api_error', OVERLOAD],
   ['timeout_error', OVERLOAD],
 ])
-
-/** Statuses that say whose fault it is, also where the type says something else, or there is none (proxies, HTML pages). */
-const BY_STATUS: Record<number, Verdict> = {
-  401: CREDENTIAL,
-  402: FUNDS,
-  408: OVERLOAD,
-  413: REQUEST,
-  429: RATE_LIMIT,
-  501: REQUEST,
-}
 
 /**
  * Vendors' wordings that say more than their type; they live here and nowhere else. Each is the beginning of the vendor's
@@ -88,10 +80,7 @@ function verdictOn(status: number, said: AnthropicError | null, isHtml: boolean)
     if (worded) return worded
   }
   if (said?.errorCode === SPEND_LIMIT_CODE) return FUNDS
-  const byStatus = BY_STATUS[status] ?? (status >= 500 ? OVERLOAD : null)
-  // A page, or a 403 without Anthropic's own words, comes from something in front of it.
-  const otherwise = isHtml || status === 403 || status < 400 ? OVERLOAD : REQUEST
-  return weighed(said ? BY_TYPE.get(said.type) : undefined, byStatus) ?? otherwise
+  return weighed(said ? BY_TYPE.get(said.type) : undefined, statusVerdict(status)) ?? unnamedVerdict(status, isHtml)
 }
 
 interface AnthropicError extends Said {

@@ -1,6 +1,7 @@
 import type { VendorWindow } from '../../domain/account.ts'
 import { plausibleReset, textIn, unixSeconds, wholeNumber } from '../head-values.ts'
 import type { ResponseHead } from '../provider.ts'
+import { type FullWindows, fullUntil } from '../verdicts.ts'
 
 /**
  * Anthropic tells of its windows in two families of headers. API keys: `requests`, `tokens`, `input-tokens` and
@@ -34,22 +35,14 @@ export function anthropicWindows(head: ResponseHead, nowMs: number): VendorWindo
  * Until when a 429 is the doing of windows that are full, and whether they are all of a class of models. Null if none is:
  * then it was a burst, whatever else the headers say.
  */
-export function fullWindows(head: ResponseHead, nowMs: number): { untilMs: number; scope: 'account' | 'model' } | null {
+export function fullWindows(head: ResponseHead, nowMs: number): FullWindows | null {
   const full = readings(head, nowMs).filter(({ isFull, window }) => isFull && window.resetAtMs > nowMs)
   if (full.length === 0) return representativeWindow(head, nowMs)
-  const wide = full.filter(({ window }) => window.models === null)
-  const blocking = wide.length > 0 ? wide : full
-  return {
-    untilMs: Math.max(...blocking.map(({ window }) => window.resetAtMs)),
-    scope: wide.length > 0 ? 'account' : 'model',
-  }
+  return fullUntil(full.map(({ window }) => window))
 }
 
 /** The window that the vendor names as the one that refuses, where it says nothing else of it. */
-function representativeWindow(
-  head: ResponseHead,
-  nowMs: number,
-): { untilMs: number; scope: 'account' | 'model' } | null {
+function representativeWindow(head: ResponseHead, nowMs: number): FullWindows | null {
   if (textIn(head, `${UNIFIED}status`) !== 'rejected') return null
   const untilMs = unixSeconds(textIn(head, `${UNIFIED}reset`), nowMs)
   if (untilMs === null || untilMs <= nowMs) return null

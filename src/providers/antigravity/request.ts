@@ -3,7 +3,7 @@ import { VERSION } from '../../version.ts'
 import { askedOfGoogle } from '../google/asked.ts'
 import { enveloped, envelopedCount } from '../google/envelope.ts'
 import { googleHeaders } from '../google/headers.ts'
-import { projectQuestion } from '../google/project.ts'
+import { projectOf, projectQuestion } from '../google/project.ts'
 import type { CalledAccount, Forwarded, Operation, UpstreamRequest } from '../provider.ts'
 import { fittedToAntigravity } from './fitted.ts'
 
@@ -17,7 +17,7 @@ export function antigravityRequest(
   credentials: Credentials,
   body: Buffer | null,
 ): UpstreamRequest {
-  const project = credentials.kind === 'oauth' ? (credentials.accountId ?? undefined) : undefined
+  const project = projectOf(credentials)
   const headers = googleHeaders(forwarded.headers, account, credentials, {
     'user-agent': USER_AGENT,
     'content-type': 'application/json',

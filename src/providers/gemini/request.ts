@@ -3,7 +3,7 @@ import { withoutSecrets } from '../forwarded-query.ts'
 import { askedOfGoogle } from '../google/asked.ts'
 import { enveloped, envelopedCount, isCodeAssist } from '../google/envelope.ts'
 import { googleHeaders } from '../google/headers.ts'
-import { projectQuestion } from '../google/project.ts'
+import { projectOf, projectQuestion } from '../google/project.ts'
 import type { CalledAccount, Forwarded, Operation, UpstreamRequest } from '../provider.ts'
 
 export function geminiRequest(
@@ -29,7 +29,7 @@ function inEnvelope(
   credentials: Credentials,
   body: Buffer | null,
 ): Pick<UpstreamRequest, 'path' | 'body'> {
-  const project = credentials.kind === 'oauth' ? (credentials.accountId ?? undefined) : undefined
+  const project = projectOf(credentials)
   if (operation === 'models') return { path: ':retrieveUserQuota', body: Buffer.from(JSON.stringify({ project })) }
   if (operation === 'identity') return { path: ':loadCodeAssist', body: projectQuestion('IDE_UNSPECIFIED') }
   const { model, method, query } = askedOfGoogle(operation, forwarded)

@@ -20,7 +20,9 @@ import {
   REQUEST,
   retryAfterOf,
   type Said,
+  statusVerdict,
   streamFaultOf,
+  unnamedVerdict,
   type Verdict,
   weighed,
 } from '../verdicts.ts'
@@ -70,17 +72,6 @@ const BY_STATUS_WORD: ReadonlyMap<string, Verdict> = new Map([
   ['DEADLINE_EXCEEDED', OVERLOAD],
 ])
 
-/** HTTP statuses that say whose fault it is, also where the word says something else, or there is none. */
-const BY_HTTP: Record<number, Verdict> = {
-  401: CREDENTIAL,
-  402: FUNDS,
-  408: OVERLOAD,
-  413: REQUEST,
-  429: RATE_LIMIT,
-  499: OVERLOAD,
-  501: REQUEST,
-}
-
 /**
  * Google's wordings that say more than its details; they live here and nowhere else. Each is the beginning of Google's own
  * sentence: errors also repeat what the client wrote, and no client may take an account out of service by its words.
@@ -114,10 +105,7 @@ function verdictOn(status: number, said: GoogleError | null, isHtml: boolean): V
   const worded = said && BY_WORDING.find(([wording]) => wording.test(said.message))?.[1]
   const byReason = BY_REASON.get(said?.reason ?? '')
   if (worded ?? byReason) return (worded ?? byReason) as Verdict
-  const byHttp = BY_HTTP[status] ?? (status >= 500 ? OVERLOAD : null)
-  // A page, or a 403 without Google's own words, comes from something in front of it.
-  const otherwise = isHtml || status === 403 || status < 400 ? OVERLOAD : REQUEST
-  return weighed(BY_STATUS_WORD.get(said?.status ?? ''), byHttp) ?? otherwise
+  return weighed(BY_STATUS_WORD.get(said?.status ?? ''), statusVerdict(status)) ?? unnamedVerdict(status, isHtml)
 }
 
 interface GoogleError extends Said {

@@ -1,4 +1,10 @@
+import type { Credentials } from '../../domain/account.ts'
 import { asObject, objectOf, textOf } from '../../protocols/loose-json.ts'
+
+/** The project that an account's calls belong to, as far as it is known. */
+export function projectOf(credentials: Credentials): string | undefined {
+  return credentials.kind === 'oauth' ? (credentials.accountId ?? undefined) : undefined
+}
 
 /** What `loadCodeAssist` is asked: which project the account's calls belong to. */
 export function projectQuestion(ideType: string): Buffer {

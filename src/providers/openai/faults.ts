@@ -17,7 +17,9 @@ import {
   REQUEST,
   retryAfterOf,
   type Said,
+  statusVerdict,
   streamFaultOf,
+  unnamedVerdict,
   type Verdict,
   weighed,
 } from '../verdicts.ts'
@@ -63,16 +65,6 @@ const BY_WORD: ReadonlyMap<string, Verdict> = new Map([
   ['image_generation_user_error', REQUEST],
 ])
 
-/** Statuses that say whose fault it is, also where the code says something else, or there is none (proxies, HTML pages). */
-const BY_STATUS: Record<number, Verdict> = {
-  401: CREDENTIAL,
-  402: FUNDS,
-  408: OVERLOAD,
-  413: REQUEST,
-  429: RATE_LIMIT,
-  501: REQUEST,
-}
-
 /** A model, a place or a feature; there is no end of codes that say so. */
 const ABOUT_IMAGES = /^(?:invalid_(?:base64_)?image|image_|unsupported_image|empty_image|failed_to_download_image)/
 
@@ -98,15 +90,9 @@ export function openaiStreamFault(event: SseEvent): UpstreamFault {
 
 function judge(status: number, said: OpenaiSaid | null, isHtml: boolean): Verdict {
   const known = said?.words.map((word) => (ABOUT_IMAGES.test(word) ? REQUEST : BY_WORD.get(word)))
-  const byStatus = BY_STATUS[status] ?? (status >= 500 ? OVERLOAD : status === 403 && said ? NOT_THIS : null)
-  // A page, or a 403 without OpenAI's own words, comes from something in front of it.
-  const otherwise = isHtml || status === 403 || status < 400 ? OVERLOAD : REQUEST
-  return (
-    weighed(
-      known?.find((one) => one !== undefined),
-      byStatus,
-    ) ?? otherwise
-  )
+  const byName = known?.find((one) => one !== undefined)
+  const byStatus = statusVerdict(status) ?? (status === 403 && said ? NOT_THIS : null)
+  return weighed(byName, byStatus) ?? unnamedVerdict(status, isHtml)
 }
 
 /** A plan's own word on when it opens again is the most exact; of which models it is, the active limit says. */

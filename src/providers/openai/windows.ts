@@ -1,7 +1,7 @@
 import type { VendorWindow } from '../../domain/account.ts'
 import { plausibleReset, textIn, unixSeconds, wholeNumber } from '../head-values.ts'
 import type { ResponseHead } from '../provider.ts'
-import type { FullWindows } from '../verdicts.ts'
+import { type FullWindows, fullUntil } from '../verdicts.ts'
 
 /**
  * OpenAI tells of its windows in two families of headers. API keys: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, of the
@@ -30,12 +30,7 @@ export function openaiWindows(head: ResponseHead, nowMs: number): VendorWindow[]
 export function fullWindows(head: ResponseHead, nowMs: number): FullWindows | null {
   const full = readings(head, nowMs).filter(({ isFull, window }) => isFull && window.resetAtMs > nowMs)
   if (full.length === 0) return null
-  const wide = full.filter(({ window }) => window.models === null)
-  const blocking = wide.length > 0 ? wide : full
-  return {
-    untilMs: Math.max(...blocking.map(({ window }) => window.resetAtMs)),
-    scope: wide.length > 0 ? 'account' : 'model',
-  }
+  return fullUntil(full.map(({ window }) => window))
 }
 
 function readings(head: ResponseHead, nowMs: number): Reading[] {

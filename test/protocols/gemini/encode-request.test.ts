@@ -10,6 +10,7 @@ import type {
   ToolResultBlock,
   Turn,
 } from '../../../src/protocols/neutral.ts'
+import { PLAIN_REQUEST } from '../../support/neutral.ts'
 
 const text = (text: string) => ({ kind: 'text' as const, text })
 const user = (...words: string[]): Turn => ({ role: 'user', content: words.map(text) })
@@ -31,25 +32,12 @@ const picture = {
   detail: null,
 } as const
 
-const REQUEST: NeutralRequest = {
-  ...{
-    model: 'm',
-    stream: true,
-    system: [],
-    turns: [user('hi')],
-    tools: [],
-    toolChoice: null,
-    parallelToolCalls: null,
-  },
-  ...{ maxOutputTokens: null, temperature: null, topP: null, topK: null, seed: null, stopSequences: [] },
-  ...{ reasoning: null, outputFormat: null, verbosity: null, cacheKey: null, caching: 'implicit' },
-}
 const GEMINI_3: Target = { model: 'gemini-3.8-flash', vendor: 'gemini' }
 const GEMINI_2: Target = { model: 'gemini-2.5-pro', vendor: 'gemini' }
 const CLAUDE: Target = { model: 'claude-opus-5-5', vendor: 'antigravity' }
 
 function encode(changes: Partial<NeutralRequest>, target = GEMINI_3) {
-  const { body, dropped } = encodeGeminiRequest({ ...REQUEST, ...changes }, target)
+  const { body, dropped } = encodeGeminiRequest({ ...PLAIN_REQUEST, ...changes }, target)
   return { ...JSON.parse(body.toString()), dropped }
 }
 const contents = (turns: Turn[], target?: Target) =>

@@ -2,27 +2,9 @@ import t from 'tap'
 import { isGatewayError } from '../../../src/domain/errors.ts'
 import type { NeutralRequest, Turn } from '../../../src/protocols/neutral.ts'
 import { encodeResponsesRequest } from '../../../src/protocols/openai-responses/encode-request.ts'
+import { PLAIN_REQUEST } from '../../support/neutral.ts'
 
-const PLAIN: NeutralRequest = {
-  model: 'asked',
-  stream: false,
-  system: [],
-  turns: [{ role: 'user', content: [{ kind: 'text', text: 'hi' }] }],
-  tools: [],
-  toolChoice: null,
-  parallelToolCalls: null,
-  maxOutputTokens: null,
-  temperature: null,
-  topP: null,
-  topK: null,
-  seed: null,
-  stopSequences: [],
-  reasoning: null,
-  outputFormat: null,
-  verbosity: null,
-  cacheKey: null,
-  caching: 'explicit',
-}
+const PLAIN: NeutralRequest = { ...PLAIN_REQUEST, model: 'asked', stream: false, caching: 'explicit' }
 
 const encode = (changes: Partial<NeutralRequest>, vendor: 'openai' | 'anthropic' = 'openai') => {
   const { body, dropped } = encodeResponsesRequest({ ...PLAIN, ...changes }, { model: 'sent', vendor })
