@@ -10,12 +10,12 @@ import { collectOutput, leakedSecrets } from '../test/support/secrets.ts'
 
 // Every check of the project, in one run that ends with a line of counts. Called by bin/test.
 
-const HELP = `Usage: bin/test [--clients] [--binary] [FILE…]
+const HELP = `Usage: bin/test [--clients] [--binary] [PATH…]
 
-Without a file: types, style, and every test but those that need more than this checkout.
+Without a path: types, style, and every test but those that need more than this checkout.
   --clients   also the tests in test/clients, which fetch real clients (0.9 GB) on first use
   --binary    also build the single binary and run its smoke test
-  FILE…       only these test files`
+  PATH…       only these test files, or those in these folders`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -107,11 +107,20 @@ function mtime(path: string): number {
 }
 
 function testFiles(): string[] {
-  if (positionals.length > 0) return positionals
+  if (positionals.length > 0) return positionals.flatMap(testFilesAt)
   return globSync('test/**/*.test.ts', { cwd: ROOT })
     .filter((file) => values.clients || !file.startsWith('test/clients/'))
     .filter((file) => values.binary || !file.startsWith('test/binary/'))
     .sort()
+}
+
+function testFilesAt(path: string): string[] {
+  const files = globSync([path, join(path, '**/*.test.ts')], { cwd: ROOT }).filter((file) => file.endsWith('.test.ts'))
+  if (files.length === 0) {
+    process.stderr.write(`${path}: no test file, and no folder with any\n`)
+    process.exit(2)
+  }
+  return files.sort()
 }
 
 if (positionals.length === 0) {
