@@ -2,7 +2,7 @@ import type { Attempt, Choice, LostUsage, SeenLimit } from '../domain/call.ts'
 import { formatAmount, limitName } from '../domain/limit.ts'
 import { formatMultiplier, formatUsd } from '../domain/money.ts'
 import type { PriceRow } from '../domain/price.ts'
-import { USAGE_KINDS } from '../domain/usage.ts'
+import { hasUsage, USAGE_KINDS } from '../domain/usage.ts'
 import { formatDuration } from '../lib/duration.ts'
 import type { Names } from '../operations/names.ts'
 import { costOf, ratesFor } from '../pricing/cost.ts'
@@ -165,8 +165,11 @@ function moneyText(out: Output, call: StoredCall, price: PriceRow | null): strin
 
 /** The row that the call was priced by, where it still gives the same cost. */
 function priceText(out: Output, call: StoredCall, price: PriceRow | null): string | null {
+  if (call.priceState === 'unknown' && !hasUsage(call.usage)) return null
   const { costNanoUsd, priceState } = costOf(call.usage, price, call.multiplierMicro)
-  if (costNanoUsd !== call.costNanoUsd || priceState !== call.priceState) return 'not the one that the list has now'
+  const hadPrice = call.priceState !== 'unknown'
+  if (costNanoUsd !== call.costNanoUsd || hadPrice !== (priceState !== 'unknown'))
+    return 'not the one that the list has now'
   if (!price) return null
   const rates = ratesFor(call.usage, price)
   const kinds = (['input', 'output', 'cacheRead', 'cacheWrite5m', 'cacheWrite1h'] as const).flatMap((kind) => {
@@ -188,6 +191,8 @@ const RATE_NAMES = {
 } as const
 
 function costText(call: StoredCall): string {
-  if (call.priceState === 'unknown') return 'unknown: the model has no price'
+  if (call.priceState === 'unknown') {
+    return hasUsage(call.usage) ? 'unknown: the model has no price' : 'unknown: what it used was not told'
+  }
   return `${formatUsd(call.costNanoUsd)}${call.priceState === 'partly_unknown' ? ', without kinds that have no price' : ''}`
 }

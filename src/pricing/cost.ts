@@ -1,6 +1,6 @@
 import type { PriceState } from '../domain/call.ts'
 import type { PriceRow, Rates } from '../domain/price.ts'
-import type { Usage } from '../domain/usage.ts'
+import { hasUsage, type Usage } from '../domain/usage.ts'
 
 /** What a call costs, in integer nano-USD. */
 export interface Cost {
@@ -12,6 +12,7 @@ export interface Cost {
 }
 
 const UNKNOWN: Cost = { costNanoUsd: 0, chargedNanoUsd: 0, priceState: 'unknown' }
+const NOTHING: Cost = { costNanoUsd: 0, chargedNanoUsd: 0, priceState: 'known' }
 
 const PICO_PER_NANO = 1000n
 /** Pico-USD × a multiplier in steps of 1e-6, per nano-USD. */
@@ -27,10 +28,10 @@ const KINDS = [
 
 /**
  * Usage × price. The sum over all kinds is exact; cost and charged are each rounded once, half up, from that sum. Kinds
- * without a price are left out and flagged. Nothing else in the program computes money.
+ * without a price are left out and flagged; what used nothing costs nothing, whatever its model. Nothing else in the program computes money.
  */
 export function costOf(usage: Usage, price: PriceRow | null, multiplierMicro: number): Cost {
-  if (!price) return UNKNOWN
+  if (!price) return hasUsage(usage) ? UNKNOWN : NOTHING
   const rates = ratesFor(usage, price)
   let sum = 0n
   let missing = usage.webSearchRequests > 0 // billed per use; no source gives its price yet

@@ -114,6 +114,11 @@ t.test('a model without a price costs nothing and says so', async (t) => {
   t.same(costOf(used({ inputTokens: 5 }), null, ONE), { costNanoUsd: 0, chargedNanoUsd: 0, priceState: 'unknown' })
 })
 
+t.test('what used nothing costs nothing, whatever its model', async (t) => {
+  t.same(costOf(NO_USAGE, null, ONE), { costNanoUsd: 0, chargedNanoUsd: 0, priceState: 'known' })
+  t.match(costOf(used({ webSearchRequests: 1 }), null, ONE), { priceState: 'unknown' })
+})
+
 t.test('a kind without a price is left out and flagged, but only if it was used', async (t) => {
   const row = price({ ...SONNET, cacheRead: null })
   t.match(costOf(used({ inputTokens: 1000 }), row, ONE), { costNanoUsd: 3_000_000, priceState: 'known' })

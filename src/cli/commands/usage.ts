@@ -148,7 +148,7 @@ async function report(context: Context, flags: FilterFlags & { by: ReportBy; cha
   if (flags.chart) out.data(null, () => `\n${chart(rows, (row) => row.costNanoUsd, shortUsd)}`)
   if (total.unpricedRequests > 0) {
     out.warn(
-      `${formatCount(total.unpricedRequests)} of these calls used tokens without a known price; their cost is missing here. subgate price set adds prices.`,
+      `${formatCount(total.unpricedRequests)} of these calls used what has no known price; its cost is missing here. subgate price set adds prices of tokens.`,
     )
   }
   if (total.estimatedRequests > 0) {

@@ -93,7 +93,7 @@ t.test('report adds up by model, user, day and hour', async (t) => {
   t.match(byModel.total, { requests: 3, errors: 1, costNanoUsd: 10_000_000, unpricedRequests: 1 })
   const text = await subgate('usage', 'report', '--by', 'user')
   t.match(text.stdout, new RegExp(`USER .*${emails[0]} .*2 .*\\$0\\.01 .*${emails[1]} .*total`, 's'))
-  t.match(text.stderr, /1 of these calls used tokens without a known price/)
+  t.match(text.stderr, /1 of these calls used what has no known price/)
   const byDay = (await subgate('usage', 'report', '--by', 'day', '--utc', '--json')).json<{
     rows: { name: string; requests: number }[]
   }>()
@@ -147,7 +147,7 @@ t.test('tail prints a line a call, show the whole story of one', async (t) => {
   const story = (await subgate('usage', 'show', failed.id)).stdout
   t.match(
     story,
-    /failed \(overloaded\), HTTP 529.*Attempts.*LOST.*overloaded_error +1,200 input, 3 output \(\$0\.004\) +Overloaded.*None was reported.*unknown: the model has no price/s,
+    /failed \(overloaded\), HTTP 529.*Attempts.*LOST.*overloaded_error +1,200 input, 3 output \(\$0\.004\) +Overloaded.*None was reported.*unknown: what it used was not told/s,
   )
   t.notOk(story.includes('\u001b'), 'what a client wrote does not reach the terminal as it is')
   t.match((await subgate('usage', 'show', failed.id, '--json')).json(), {
