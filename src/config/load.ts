@@ -18,6 +18,7 @@ export interface Config {
   masterKey: string | null
   /** `record` or `refuse` calls whose model has no price. */
   unknownPrice: 'record' | 'refuse'
+  unmetered: 'record' | 'refuse'
   errorRules: ErrorRule[]
   server: {
     host: string
@@ -65,12 +66,14 @@ export interface Config {
   log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'text' | 'json' }
   adminSocket: string
   /** What the operator said of what the run mode decides otherwise; null = nothing. */
-  said: { unknownPrice: 'record' | 'refuse' | null; guard: boolean }
+  said: { unknownPrice: 'record' | 'refuse' | null; unmetered: 'record' | 'refuse' | null; guard: boolean }
 }
 
 type RunMode = Config['runMode']
 /** All that does not depend on the run mode. */
-type InAnyMode = Omit<Config, 'runMode' | 'unknownPrice' | 'guard'> & { guard: Omit<Config['guard'], 'enabled'> }
+type InAnyMode = Omit<Config, 'runMode' | 'unknownPrice' | 'unmetered' | 'guard'> & {
+  guard: Omit<Config['guard'], 'enabled'>
+}
 
 /** The configuration under this run mode: a running daemon keeps the mode that it was started in, whatever it reads later. */
 export function inRunMode(config: InAnyMode, runMode: RunMode): Config {
@@ -80,6 +83,7 @@ export function inRunMode(config: InAnyMode, runMode: RunMode): Config {
     ...config,
     runMode,
     unknownPrice: said.unknownPrice ?? (isBilled ? 'refuse' : 'record'),
+    unmetered: said.unmetered ?? (isBilled ? 'refuse' : 'record'),
     guard: { ...guard, enabled: said.guard && isBilled },
   }
 }
@@ -289,7 +293,11 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       format: optional<Config['log']['format']>('log.format') ?? (terminal ? 'text' : 'json'),
     },
     adminSocket: optional<string>('admin.socket') ?? adminSocketFor(dataDir),
-    said: { unknownPrice: optional('unknown_price'), guard: get('billing.circuit_breaker.enabled') },
+    said: {
+      unknownPrice: optional('unknown_price'),
+      unmetered: optional('unmetered'),
+      guard: get('billing.circuit_breaker.enabled'),
+    },
   }
   return inRunMode(config, runMode)
 }

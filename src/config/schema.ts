@@ -232,6 +232,12 @@ export const schema = z.strictObject({
     null,
     reloads,
   ),
+  unmetered: oneOf(
+    ['record', 'refuse'],
+    'What happens to a call of which nobody can tell what it costs, since its answer does not say (images, speech, some transcripts and embeddings): pass it and record cost 0, flagged; or refuse it. Default: record in simple mode, refuse in saas mode.',
+    null,
+    reloads,
+  ),
   error_rules: key(errorRules, {
     help: 'What clients hear instead of an upstream\'s error; the first rule that fits counts. Each as {when: {provider: anthropic, status: 400, keywords: [one, or another]}, answer: {status: 503, message: "In your own words."}}: of when and of answer at least one, lists or single values. In an environment variable as JSON.',
     type: 'list of rules',

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { type Format, formatOf, type JsonBody } from './formats.ts'
+import { completions, mediaAnswer } from './media.ts'
 import type { FakeMessage, FakeUsage } from './messages.ts'
 import { otherAnswer } from './other-answers.ts'
 
@@ -43,6 +44,7 @@ export interface SeenCall {
   method: string
   path: string
   headers: IncomingMessage['headers']
+  /** Of a form, one character for each byte. */
   body: string
   /** Bytes of the answer that were written, in whole events or pieces. */
   bytesSent: number
@@ -118,7 +120,8 @@ export class FakeUpstream implements AsyncDisposable {
     try {
       const chunks: Buffer[] = []
       for await (const chunk of req) chunks.push(chunk as Buffer)
-      call.body = Buffer.concat(chunks).toString('utf8')
+      const isForm = /^multipart\//.test(req.headers['content-type'] ?? '')
+      call.body = Buffer.concat(chunks).toString(isForm ? 'latin1' : 'utf8')
     } catch {
       return // the client went away while it was still asking
     }
@@ -141,6 +144,17 @@ export class FakeUpstream implements AsyncDisposable {
       const error = () => (format ?? formatOf('POST', '/v1/messages'))?.error(status, `scripted ${status}`) ?? ''
       return whole(script.body ?? error(), status)
     }
+    const media = format ? null : mediaAnswer(call.path, call.body)
+    if (media && 'events' in media) {
+      const streamed = { ...headers, ...STREAM_HEADERS, ...script.headers }
+      return sendEvents(call, res, script, { headers: streamed, events: media.events, format: completions })
+    }
+    if (media)
+      return sendBody(call, res, script, {
+        status: 200,
+        headers: { ...headers, 'content-type': media.type },
+        body: media.body,
+      })
     if (!format) return whole(JSON.stringify(otherAnswer(call.path, call.headers, call.body.length)))
     const body = parsed(call.body)
     const { model, stream, said } = format.read(call.path, body)

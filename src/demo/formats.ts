@@ -1,5 +1,6 @@
 import { chatBody, chatEvents, data, openaiErrorBody } from './chat.ts'
 import { geminiAnswer, geminiChunks, geminiErrorBody, geminiStream } from './gemini.ts'
+import { completions } from './media.ts'
 import { errorBody, event, type FakeMessage, messageBody, messageEvents } from './messages.ts'
 import { responsesBody, responsesEvents } from './responses.ts'
 
@@ -133,7 +134,7 @@ const internal: Format = {
   isSse: asksForSse,
 }
 
-const FORMATS = [messages, responses, chat, gemini, internal]
+const FORMATS = [messages, responses, chat, completions, gemini, internal]
 
 /** Null for a path on which nobody is asked for a message. */
 export function formatOf(method: string, path: string): Format | null {

@@ -4,7 +4,7 @@ import { formatUsd } from '../domain/money.ts'
 import type { Admission, AdmitRequest, Refused, Ticket } from '../live/live-state.ts'
 import type { Conversation } from '../protocols/protocol.ts'
 import { AdmittedCall } from './admitted-call.ts'
-import { quotaSpent, requireAllowedModel, requireNothingStored } from './allowance.ts'
+import { quotaSpent, requireAllowedModel, requireMetered, requireNothingStored } from './allowance.ts'
 import type { Call } from './call.ts'
 import { candidatesOf, choiceOf } from './choice.ts'
 import { nobodyCan, rankedOf, requireCandidates, type Survey, survey } from './choose.ts'
@@ -27,6 +27,7 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   if (gateway.running.draining) throw shuttingDown()
   gateway.guard.check()
   requireAllowedModel(call)
+  requireMetered(gateway, call)
   requireNothingStored(gateway, call)
   const surveyed = requireCandidates(gateway, call)
   // With one account there is nothing to keep a conversation at, and its name need not be worked out.

@@ -1,7 +1,7 @@
-import type { CallRecord, Choice, LostUsage, SeenLimit } from '../domain/call.ts'
+import type { CallRecord, Choice, LostUsage, PriceState, SeenLimit } from '../domain/call.ts'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import { consumptionOf } from '../domain/limit.ts'
-import { type Usage, usedKinds } from '../domain/usage.ts'
+import { hasUsage, type Usage, usedKinds } from '../domain/usage.ts'
 import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
@@ -19,6 +19,15 @@ import { upstreamModelFor } from './upstream-model.ts'
 
 /** How often a model without a price is warned about. */
 const UNPRICED_WARNING_MS = 3_600_000
+
+const PRICE_WARNINGS: Record<PriceState, string> = {
+  known: '',
+  unknown: 'a model has no price: its calls are recorded with cost 0. Set one with: subgate price set',
+  partly_unknown:
+    'a model lacks some of its prices: its calls are recorded without those kinds. Set them with: subgate price set',
+}
+const UNTOLD_WARNING =
+  'a model does not tell what its calls use: they are recorded with cost 0. unmetered: refuse in the configuration keeps them out'
 
 /** A call from its admission to its end: what it holds, what has happened to it, and its one usage row. */
 export class AdmittedCall implements RunningCall {
@@ -217,17 +226,12 @@ export class AdmittedCall implements RunningCall {
     }
   }
 
-  #warnOfPrice({ provider, upstreamModel, priceState }: CallRecord): void {
+  #warnOfPrice({ provider, upstreamModel, priceState, usage }: CallRecord): void {
     const { counters, log } = this.#gateway
     counters.add(`price.${priceState}`)
     const subject = `price of ${provider}/${upstreamModel}`
     if (!counters.mayWarn(subject, UNPRICED_WARNING_MS, this.#gateway.clock())) return
-    log.warn(
-      { provider, model: upstreamModel },
-      priceState === 'unknown'
-        ? 'a model has no price: its calls are recorded with cost 0. Set one with: subgate price set'
-        : 'a model lacks some of its prices: its calls are recorded without those kinds. Set them with: subgate price set',
-    )
+    log.warn({ provider, model: upstreamModel }, hasUsage(usage) ? PRICE_WARNINGS[priceState] : UNTOLD_WARNING)
   }
 
   /** Gives back what the call holds. Its upstream call must have ended. */

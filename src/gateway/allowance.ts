@@ -17,6 +17,16 @@ export function requireAllowedModel({ caller, facts }: Call): void {
   }
 }
 
+/** What nobody can charge for is not asked for where every call is. Throws `not_supported`. */
+export function requireMetered({ config }: Gateway, { facts }: Call): void {
+  if (facts.costs !== 'unknown' || config.unmetered === 'record') return
+  throw new GatewayError(
+    'not_supported',
+    'this gateway charges for every call, and cannot tell what this one would cost: its operator can let such calls pass with unmetered: record',
+    { shouldRetry: false },
+  )
+}
+
 /**
  * What one call leaves at a vendor is its account's, and nobody here knows yet whose it was and where: where there is more than one account, or
  * users do not trust each other, it cannot be asked for. Throws `invalid_request`.

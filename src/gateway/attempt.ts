@@ -6,6 +6,7 @@ import type { ResponseHead, UpstreamRequest } from '../providers/provider.ts'
 import { collectBody, isFailure, type UpstreamExchange, type UpstreamFailure } from '../upstream/client.ts'
 import { AnswerReader } from './answer-reader.ts'
 import type { Call } from './call.ts'
+import { beginsSoon } from './deadlines.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import type { EndReason } from './running-calls.ts'
@@ -267,7 +268,7 @@ class Try {
       case 'released':
         return { ...upstreamFault('released', "the gateway's operator ended the call"), blame: 'client', rest: null }
       case 'timed_out': {
-        const { stream } = this.#call.facts
+        const stream = beginsSoon(this.#call.facts)
         const message = stream ? 'the upstream did not begin to answer in time' : 'the upstream did not answer in time'
         // A non-stream call may be generating still: nobody else is asked to do it again.
         const scope = stream && !this.#heard ? 'host' : 'account'

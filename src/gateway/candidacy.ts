@@ -9,6 +9,7 @@ import {
 import type { ClientName } from '../domain/call.ts'
 import { redact } from '../lib/log.ts'
 import { isFrom } from '../protocols/clients.ts'
+import { KEY_OPERATIONS, type KeyOperation, type Operation } from '../providers/provider.ts'
 import type { Call } from './call.ts'
 import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -19,7 +20,7 @@ import { canServe } from './wire.ts'
 
 /** What keeps an account from taking a call. */
 export type Obstacle =
-  | { is: 'not_pinned' | 'elsewhere' | 'protocol' | 'model' | 'status' | 'expired' | 'host' }
+  | { is: 'not_pinned' | 'elsewhere' | 'protocol' | 'login' | 'model' | 'status' | 'expired' | 'host' }
   | { is: 'unpriced'; upstreamModel: string }
   | { is: 'client'; only: ClientName }
   | { is: 'rest'; rest: Rest | ModelRest }
@@ -28,6 +29,7 @@ export type Obstacle =
 const NOT_PINNED: Obstacle = { is: 'not_pinned' }
 const ELSEWHERE: Obstacle = { is: 'elsewhere' }
 const PROTOCOL: Obstacle = { is: 'protocol' }
+const LOGIN: Obstacle = { is: 'login' }
 const MODEL: Obstacle = { is: 'model' }
 const STATUS: Obstacle = { is: 'status' }
 const EXPIRED: Obstacle = { is: 'expired' }
@@ -49,8 +51,10 @@ export function obstacleFor(
   if (pinned && !pinned.includes(account.id)) return NOT_PINNED
   if (!isOnPath(serving, call.onlyProvider)) return ELSEWHERE
   if (!canServe(serving, call)) return PROTOCOL
+  if (isKeyOperation(call.operation) && isLogin(serving)) return LOGIN
   if (model === null) return MODEL
-  if (!mayBeSent(gateway, serving, model)) return { is: 'unpriced', upstreamModel: model }
+  const hasPrice = call.facts.costs !== undefined || mayBeSent(gateway, serving, model)
+  if (!hasPrice) return { is: 'unpriced', upstreamModel: model }
   const { onlyClient } = account
   if (onlyClient && !isFrom(onlyClient, call.headers)) return { is: 'client', only: onlyClient }
   if (!isInService(account, nowMs)) return account.status === 'active' ? EXPIRED : STATUS
@@ -59,6 +63,20 @@ export function obstacleFor(
   const window = pauseFor(gateway, serving, model, nowMs)
   if (window) return { is: 'paused_at', window }
   return gateway.breakers.mayAsk(host, nowMs) ? null : HOST
+}
+
+/** What there is for API keys only. */
+export function isKeyOperation(operation: Operation): boolean {
+  return KEY_OPERATIONS.includes(operation as KeyOperation)
+}
+
+/** What cannot be opened is for whoever asks the account: it says so. */
+export function isLogin({ credentials }: ServingAccount): boolean {
+  try {
+    return credentials().kind !== 'api_key'
+  } catch {
+    return false
+  }
 }
 
 /** Some accounts serve a path of their own, and the general ones only if their operator says so. */
@@ -87,6 +105,8 @@ export function obstacleText(obstacle: Obstacle, { account }: ServingAccount, ca
       return call.onlyProvider ? `is no account of ${call.onlyProvider}` : 'serves only its own path (it is no hybrid)'
     case 'protocol':
       return `does not speak ${call.protocol.name}`
+    case 'login':
+      return 'is a login, and this takes an API key'
     case 'model':
       return 'does not serve the model'
     case 'unpriced':

@@ -3,7 +3,7 @@ import { GatewayError } from '../domain/errors.ts'
 import { formatWait } from '../lib/duration.ts'
 import type { RankedCandidate } from '../live/live-state.ts'
 import type { Call } from './call.ts'
-import { type Obstacle, obstacleFor } from './candidacy.ts'
+import { isKeyOperation, isLogin, type Obstacle, obstacleFor } from './candidacy.ts'
 import type { Pool, ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { rank } from './rank.ts'
@@ -99,7 +99,7 @@ function asRanked(serving: ServingAccount, call: Call): RankedCandidate {
 
 /** How near each obstacle is to serving the call: of several accounts those that came furthest tell why nobody can. */
 const STAGES: Record<Obstacle['is'], number> = {
-  ...{ not_pinned: 0, elsewhere: 1, protocol: 2, model: 2, unpriced: 3, client: 4, status: 5, expired: 5 },
+  ...{ not_pinned: 0, elsewhere: 1, protocol: 2, login: 2, model: 2, unpriced: 3, client: 4, status: 5, expired: 5 },
   ...{ rest: 6, paused_at: 6, host: 6 },
 }
 
@@ -129,7 +129,9 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
       if (obstacles.some(({ is }) => is === 'model')) {
         return hopeless('not_found', `no account of ${group} serves the model '${model}'`)
       }
-      return hopeless('not_supported', `no account of ${group} can do this in the format ${call.protocol.name}`)
+      const what = `no account of ${group} can do this in the format ${call.protocol.name}`
+      const hasLogins = isKeyOperation(call.operation) && hindered.some(({ serving }) => isLogin(serving))
+      return hopeless('not_supported', what + (hasLogins ? ': that takes an API key, and what it has are logins' : ''))
     }
     case STAGES.unpriced: {
       const message = `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`

@@ -1,4 +1,5 @@
 import type { Deadlines } from '../domain/deadline.ts'
+import type { CallFacts } from '../protocols/protocol.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -15,13 +16,18 @@ export function deadlineMs({ config }: Gateway, { account }: ServingAccount, nam
   return account.deadlines[name] ?? config.gateway[CONFIGURED[name]]
 }
 
+/** Its answer is a stream whose first event comes at once, and not when all is done. */
+export function beginsSoon({ stream, startsLate }: Pick<CallFacts, 'stream' | 'startsLate'>): boolean {
+  return stream && !startsLate
+}
+
 /** Unix ms when a call that is asked of the account now has to have begun its stream, or to be whole. */
 export function answerDueMs(
   gateway: Gateway,
   serving: ServingAccount,
-  { arrivedMs, facts }: { arrivedMs: number; facts: { stream: boolean } },
+  { arrivedMs, facts }: { arrivedMs: number; facts: Pick<CallFacts, 'stream' | 'startsLate'> },
 ): number {
-  const dueMs = facts.stream
+  const dueMs = beginsSoon(facts)
     ? gateway.clock() + deadlineMs(gateway, serving, 'firstEventMs')
     : arrivedMs + deadlineMs(gateway, serving, 'answerMs')
   return Math.min(dueMs, arrivedMs + deadlineMs(gateway, serving, 'totalMs'))

@@ -22,6 +22,7 @@ export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, clie
     outcome: relayed.outcome,
     error: relayed.outcome === 'complete' ? null : (relayed.endedBy ?? relayed.outcome),
     usage: reading.usage,
+    unmetered: reading.unmetered,
     estimated: relayed.estimated,
     reportedModel: reading.reportedModel,
     stopReason: reading.stopReason,

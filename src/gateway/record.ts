@@ -1,6 +1,6 @@
 import type { Attempt, CallRecord, Choice, Outcome, SeenLimit } from '../domain/call.ts'
-import { NO_USAGE, type Usage } from '../domain/usage.ts'
-import { costOf } from '../pricing/cost.ts'
+import { hasUsage, NO_USAGE, type Usage } from '../domain/usage.ts'
+import { costOf, costOfPart } from '../pricing/cost.ts'
 import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -11,6 +11,8 @@ export interface CallEnd {
   /** Machine word; null if nothing went wrong. */
   error: string | null
   usage: Usage
+  /** It used something, perhaps, that `usage` does not say. */
+  unmetered: boolean
   estimated: boolean
   reportedModel: string | null
   stopReason: string | null
@@ -26,6 +28,7 @@ export function noAnswer(outcome: Outcome, error: string, status: number): CallE
     outcome,
     error,
     usage: { ...NO_USAGE },
+    unmetered: false,
     estimated: false,
     reportedModel: null,
     stopReason: null,
@@ -64,6 +67,13 @@ function clipped(text: string | null): string | null {
   return text !== null && text.length > WORD_CHARACTERS_MAX ? text.slice(0, WORD_CHARACTERS_MAX) : text
 }
 
+/** Whether a call used something, perhaps, that its usage does not say. What failed used nothing, unless that was reported. */
+function usesMore({ facts }: Call, { outcome, usage, unmetered }: CallEnd): boolean {
+  if (facts.costs === 'nothing') return false
+  if (unmetered || hasUsage(usage)) return unmetered
+  return outcome === 'complete' || (facts.costs === 'unknown' && outcome !== 'failed' && outcome !== 'rejected')
+}
+
 /** The record of a call: its usage priced at the instant of its admission, and who pays what. */
 export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: CallEnd): CallRecord {
   const { config, prices } = gateway
@@ -72,7 +82,8 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
   const multiplierMicro = multiplierOf(gateway, call)
   const pays = config.runMode === 'saas'
   const { upstreamModel } = story
-  const cost = costOf(end.usage, prices.find(provider.name, upstreamModel, story.admittedMs), multiplierMicro)
+  const price = prices.find(provider.name, upstreamModel, story.admittedMs)
+  const cost = (usesMore(call, end) ? costOfPart : costOf)(end.usage, price, multiplierMicro)
   return {
     id: call.id,
     atMs: story.admittedMs,

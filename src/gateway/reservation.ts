@@ -22,7 +22,7 @@ export class Reservation {
   readonly #gateway: Gateway
   readonly #call: Call
   readonly #stepTokens: number
-  /** Null: there is no limit that it could count for. */
+  /** Null: there is no limit that it could count for, or it has no tokens that count. */
   #usage: Usage | null
   #estimate: Readonly<Consumption> = ONE_CALL
 
@@ -32,11 +32,12 @@ export class Reservation {
     this.#call = call
     const { reserveOutputMax } = gateway.config.gateway
     const outputTokens = Math.min(call.facts.maxOutputTokens ?? reserveOutputMax, reserveOutputMax)
-    const inputTokens = Math.ceil((call.body?.length ?? 0) / BYTES_PER_TOKEN)
+    const inputTokens = Math.ceil((call.facts.textBytes ?? call.body?.length ?? 0) / BYTES_PER_TOKEN)
     // Any account that the call may come to: one that fails may be followed by one that is no candidate now.
     const mayServe = gateway.directory.accountsOf(call.caller.group.id)
     const hasLimits = call.caller.limits.length > 0 || mayServe.some(({ account }) => account.limits.length > 0)
-    this.#usage = hasLimits ? { ...NO_USAGE, inputTokens, outputTokens } : null
+    const usesTokens = call.facts.costs === undefined
+    this.#usage = hasLimits && usesTokens ? { ...NO_USAGE, inputTokens, outputTokens } : null
     this.#stepTokens = Math.max(1, Math.ceil(outputTokens * STEP))
     if (this.#usage) this.#estimate = this.#consumptionOf(this.#usage, ranked)
   }

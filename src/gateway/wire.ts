@@ -3,7 +3,7 @@ import { newForeignId } from '../lib/id.ts'
 import { withValueAt } from '../lib/json-scan.ts'
 import { mayHoldForeignSignature } from '../protocols/foreign-signature.ts'
 import { protocols } from '../protocols/index.ts'
-import type { AnswerEdit, Headers, Protocol, RenderedError } from '../protocols/protocol.ts'
+import type { AnswerEdit, CallFacts, Headers, Protocol, RenderedError } from '../protocols/protocol.ts'
 import { type Translation, translate } from '../protocols/translation.ts'
 import type { Forwarded } from '../providers/provider.ts'
 import type { Call } from './call.ts'
@@ -77,13 +77,17 @@ function nativeWire(call: Call, upstreamModel: string): Wire {
 /** As it came, but for the model's name where the account is asked for another one, and what its format asks for besides. */
 function bodyOf({ body, facts, protocol, copyFor }: Call, upstreamModel: string): Buffer | null {
   if (body === null) return null
-  const { modelAt, requestedModel } = facts
-  const isRenamed = modelAt !== null && upstreamModel !== requestedModel
+  const isRenamed = (facts.modelAt !== null || facts.withModel) && upstreamModel !== facts.requestedModel
   if (!isRenamed && !protocol.askedBody) return body
   return copyFor(`native ${upstreamModel}`, () => {
-    const named = isRenamed ? withValueAt(body, modelAt, upstreamModel) : body
+    const named = isRenamed ? withModel(facts, body, upstreamModel) : body
     return protocol.askedBody?.(facts, named) ?? named
   })
+}
+
+function withModel(facts: CallFacts, body: Buffer, model: string): Buffer {
+  if (facts.withModel) return facts.withModel(body, model)
+  return facts.modelAt ? withValueAt(body, facts.modelAt, model) : body
 }
 
 /** What a client says of itself goes on; what it says of its own format does not. */

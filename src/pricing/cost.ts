@@ -49,6 +49,15 @@ export function costOf(usage: Usage, price: PriceRow | null, multiplierMicro: nu
   return { costNanoUsd, chargedNanoUsd, priceState: missing ? 'partly_unknown' : 'known' }
 }
 
+/** The cost of a call that used more than its usage tells: what is told is charged, and flagged as not all. */
+export function costOfPart(told: Usage, price: PriceRow | null, multiplierMicro: number): Cost {
+  const cost = costOf(told, price, multiplierMicro)
+  return {
+    ...cost,
+    priceState: price && hasUsage(told) && cost.priceState !== 'unknown' ? 'partly_unknown' : 'unknown',
+  }
+}
+
 /** The rates of the tier that the prompt's length puts the whole call into. */
 export function ratesFor(usage: Usage, price: PriceRow): Rates {
   const { base, long } = price

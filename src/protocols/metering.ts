@@ -7,6 +7,7 @@ import { EVENT_BYTES_MAX, EventTooLarge, PIECE_BYTES } from './sse.ts'
 export function newReading(): MeterReading {
   return {
     usage: { ...NO_USAGE },
+    unmetered: false,
     reportedModel: null,
     stopReason: null,
     contentSeen: false,
@@ -48,6 +49,15 @@ export function readEventBytes(bytes: Buffer, reader: EventReader): number {
     start = end
   }
   return -1
+}
+
+/** An error in place of an answer, in a 200. True if there is one. */
+export function readError(answer: ScannedObject, reading: MeterReading): boolean {
+  const error = answer.raw('error')
+  if (error === undefined || error === 'null') return false
+  reading.ended = 'error'
+  reading.error = { name: 'error', data: `{"error":${error}}` }
+  return true
 }
 
 /** Reads one JSON answer, when all of it is there. */

@@ -56,9 +56,17 @@ export interface CallFacts {
   requestedModel: string
   /** Where in the body the model's name is written, which a map may change; null where it is written in the path. */
   modelAt: Place | null
+  /** Writes another model's name into the body, where that is more than another JSON text at `modelAt`. */
+  withModel?(body: Buffer, model: string): Buffer
   /** The client asked for a stream. */
   stream: boolean
   maxOutputTokens: number | null
+  /** Bytes of the body that can be text for the model; absent = all of them. */
+  textBytes?: number
+  /** What the vendor takes for it, where that does not follow from tokens that have prices; absent = it does. */
+  costs?: 'nothing' | 'unknown'
+  /** The stream that it asks for begins when most of the work is done: it is waited for like a whole answer. */
+  startsLate?: true
   /** The field that names what an earlier call has left at one account; absent = there is none. */
   storedAt?: string
   /** What identifies the conversation: a signal of the client's, else derived from its first words. Costs some work, so only on demand. */
@@ -96,6 +104,8 @@ export interface AnswerEdit {
 
 export interface MeterReading {
   usage: Usage
+  /** It used something, perhaps, that `usage` does not say: no tokens are told, or some of a kind that has no price. */
+  unmetered: boolean
   /** The model that the answer names. */
   reportedModel: string | null
   stopReason: string | null

@@ -14,9 +14,8 @@ export function scanRequest(body: Buffer, keys: ReadonlySet<string>): ScannedObj
   }
 }
 
-/** Its `model`. Throws `invalid_request`. */
-function requestedModel(keys: ScannedObject): string {
-  const model = keys.value('model')
+/** The value of a request's `model`, checked. Throws `invalid_request`. */
+export function checkedModel(model: unknown): string {
   if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARACTERS_MAX) {
     throw new GatewayError('invalid_request', `model: must be a text of 1 to ${MODEL_CHARACTERS_MAX} characters`)
   }
@@ -24,7 +23,7 @@ function requestedModel(keys: ScannedObject): string {
 }
 
 /** Its `stream`. Throws `invalid_request`. */
-function wantsStream(keys: ScannedObject): boolean {
+export function wantsStream(keys: ScannedObject): boolean {
   const stream = keys.value('stream')
   if (keys.raw('stream') !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request', 'stream: must be true or false')
@@ -46,7 +45,7 @@ export function factsOf(
   beginning: () => Beginning | null,
 ): CallFacts {
   return {
-    requestedModel: requestedModel(keys),
+    requestedModel: checkedModel(keys.value('model')),
     modelAt: keys.place('model') ?? null,
     stream: wantsStream(keys),
     maxOutputTokens,

@@ -5,11 +5,26 @@ import type { SignatureVendor } from '../protocols/neutral.ts'
 import type { AnswerEdit, Headers, ServedModel } from '../protocols/protocol.ts'
 import type { SseEvent } from '../protocols/sse.ts'
 
+/** What vendors do for those who pay by use, and for no login; asked for and answered in their own format only. */
+export const KEY_OPERATIONS = [
+  'completions',
+  'embeddings',
+  'moderations',
+  'image_generations',
+  'image_edits',
+  'image_variations',
+  'speech',
+  'transcriptions',
+  'translations',
+  'predictions',
+] as const
+export type KeyOperation = (typeof KEY_OPERATIONS)[number]
+
 /**
- * What we ask an upstream for: an answer, the length of a prompt, a shorter conversation (of Responses alone), texts as vectors, its models,
+ * What we ask an upstream for: an answer, the length of a prompt, a shorter conversation (of Responses alone), one of the above, its models,
  * what account or project calls belong to.
  */
-export type Operation = 'messages' | 'count_tokens' | 'compact' | 'embeddings' | 'models' | 'identity'
+export type Operation = 'messages' | 'count_tokens' | 'compact' | KeyOperation | 'models' | 'identity'
 
 /** What of a client's request may matter to an upstream. */
 export interface Forwarded {

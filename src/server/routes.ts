@@ -6,7 +6,10 @@ import { handleCall } from '../gateway/handle-call.ts'
 import { listModels } from '../gateway/list-models.ts'
 import { notSupported } from '../gateway/not-supported.ts'
 import { ownUsage } from '../gateway/own-usage.ts'
+import type { Wanted } from '../gateway/read-call.ts'
+import * as geminiEndpoints from '../protocols/gemini/endpoints.ts'
 import { protocols } from '../protocols/index.ts'
+import * as openaiEndpoints from '../protocols/openai/endpoints.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { health, ready } from './health.ts'
 
@@ -21,9 +24,14 @@ export interface Route {
 
 const { 'anthropic-messages': messages, 'openai-responses': responses, 'openai-chat': chat, gemini } = protocols
 
+/** Admitted calls in a format. */
+function calls(protocol: Protocol, operation: Wanted['operation'], onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res) => handleCall(gateway, protocol, req, res, { operation, onlyProvider })
+}
+
 /** Answers in a format. */
 function answers(protocol: Protocol, onlyProvider: ProviderName | null = null): Handler {
-  return (gateway, req, res) => handleCall(gateway, protocol, req, res, { operation: 'messages', onlyProvider })
+  return calls(protocol, 'messages', onlyProvider)
 }
 
 /** Lengths of prompts. */
@@ -48,17 +56,19 @@ function askersProtocol({ headers, url = '' }: IncomingMessage): Protocol {
 
 /** In Gemini's format the last segment says what is wanted of a model: `gemini-3.8-flash:generateContent`. */
 function geminiMethods(onlyProvider: ProviderName | null = null): Handler {
+  const methods = new Map([
+    ['generateContent', answers(gemini, onlyProvider)],
+    ['streamGenerateContent', answers(gemini, onlyProvider)],
+    ['countTokens', counts(gemini, onlyProvider)],
+    ['embedContent', calls(geminiEndpoints.embeddings, 'embeddings', onlyProvider)],
+    ['batchEmbedContents', calls(geminiEndpoints.embeddings, 'embeddings', onlyProvider)],
+    ['predict', calls(geminiEndpoints.predictions, 'predictions', onlyProvider)],
+  ])
   return (gateway, req, res, segment) => {
     const method = segment.slice(segment.lastIndexOf(':') + 1)
-    switch (method) {
-      case 'generateContent':
-      case 'streamGenerateContent':
-        return answers(gemini, onlyProvider)(gateway, req, res, segment)
-      case 'countTokens':
-        return counts(gemini, onlyProvider)(gateway, req, res, segment)
-      default:
-        return notSupported(gateway, gemini, req, res, `'${method.slice(0, 50)}'`)
-    }
+    const handle = methods.get(method)
+    if (handle) return handle(gateway, req, res, segment)
+    return notSupported(gateway, gemini, req, res, `'${method.slice(0, 50)}'`)
   }
 }
 
@@ -72,19 +82,33 @@ function geminiVersion(version: string, prefix = '', onlyProvider: ProviderName 
   ]
 }
 
+/** What OpenAI does beside conversations. */
+const OPENAI_ENDPOINTS: readonly [path: string, protocol: Protocol, operation: Wanted['operation']][] = [
+  ['/completions', chat, 'completions'],
+  ['/embeddings', chat, 'embeddings'],
+  ['/moderations', openaiEndpoints.moderations, 'moderations'],
+  ['/images/generations', openaiEndpoints.images, 'image_generations'],
+  ['/images/edits', openaiEndpoints.images, 'image_edits'],
+  ['/images/variations', openaiEndpoints.images, 'image_variations'],
+  ['/audio/speech', openaiEndpoints.speech, 'speech'],
+  ['/audio/transcriptions', openaiEndpoints.transcriptions, 'transcriptions'],
+  ['/audio/translations', openaiEndpoints.translations, 'translations'],
+]
+
 /** OpenAI's clients are given base URLs with their version, and some without. */
 function openaiRoutes(prefix: string): Route[] {
-  const compact: Handler = (gateway, req, res) =>
-    handleCall(gateway, responses, req, res, { operation: 'compact', onlyProvider: null })
-  const embeddings: Handler = (gateway, req, res) =>
-    handleCall(gateway, chat, req, res, { operation: 'embeddings', onlyProvider: null })
+  const endpoints = OPENAI_ENDPOINTS.map(([path, protocol, operation]) => ({
+    methods: ['POST'],
+    path: prefix + path,
+    handle: calls(protocol, operation),
+  }))
   return [
     { methods: ['POST'], path: `${prefix}/responses`, handle: answers(responses) },
     { methods: ['GET'], path: `${prefix}/responses`, handle: refuseUpgrade },
-    { methods: ['POST'], path: `${prefix}/responses/compact`, handle: compact },
+    { methods: ['POST'], path: `${prefix}/responses/compact`, handle: calls(responses, 'compact') },
     { methods: ['POST'], path: `${prefix}/responses/input_tokens`, handle: counts(responses) },
     { methods: ['POST'], path: `${prefix}/chat/completions`, handle: answers(chat) },
-    { methods: ['POST'], path: `${prefix}/embeddings`, handle: embeddings },
+    ...endpoints,
   ]
 }
 

@@ -131,8 +131,8 @@ t.test('what has no other format is asked of those who know it, and of nobody el
   }
   const upgrade = await gw.call({ key: openai.key, path: '/v1/responses', method: 'GET' })
   t.equal(upgrade.status, 426, 'Codex asks for a WebSocket first')
-  const unknown = await gw.call({ key: openai.key, path: '/v1beta/models/x:predict', body: {} })
-  t.match(unknown, { status: 501, text: /does not do 'predict'/ })
+  const unknown = await gw.call({ key: openai.key, path: '/v1beta/models/x:predictLongRunning', body: {} })
+  t.match(unknown, { status: 501, text: /does not do 'predictLongRunning'/ })
 })
 
 t.test('what a format has no place for is named, or refused by name', async (t) => {

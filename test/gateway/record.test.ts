@@ -38,3 +38,18 @@ t.test('a row has its times from the arrival, and the multiplier that counts', a
   const cheaper = { ...call, caller: { ...call.caller, multiplierMicro: 500_000 } }
   t.match(callRecord(gateway, cheaper, story, noAnswer('failed', 'overloaded', 529)), { multiplierMicro: 500_000 })
 })
+
+t.test('what its usage does not say leaves the price of a call unknown, unless it is free or failed', async (t) => {
+  const outcomes = ['complete', 'client_left', 'upstream_cut', 'timed_out', 'failed', 'rejected'] as const
+  const unknown = (costs: 'nothing' | 'unknown' | undefined, more: object = {}) =>
+    outcomes.filter((outcome) => {
+      const asked = { ...call, facts: { ...call.facts, ...(costs && { costs }) } }
+      const record = callRecord(gateway, asked, story, { ...noAnswer(outcome, 'x', 200), ...more })
+      return record.priceState === 'unknown'
+    })
+  t.same(unknown('nothing'), [])
+  t.same(unknown(undefined), ['complete'], 'who answers used something')
+  t.same(unknown('unknown'), ['complete', 'client_left', 'upstream_cut', 'timed_out'])
+  t.same(unknown(undefined, { unmetered: true }), outcomes, 'as its answer says')
+  t.same(unknown('nothing', { unmetered: true }), [])
+})

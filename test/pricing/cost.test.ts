@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { PriceRow, Rates } from '../../src/domain/price.ts'
 import { NO_USAGE, type Usage } from '../../src/domain/usage.ts'
-import { costOf, ratesFor } from '../../src/pricing/cost.ts'
+import { costOf, costOfPart, ratesFor } from '../../src/pricing/cost.ts'
 
 const NONE: Rates = { input: null, output: null, cacheRead: null, cacheWrite5m: null, cacheWrite1h: null }
 /** $3 and $15 per million tokens, with Anthropic's usual factors. */
@@ -117,6 +117,21 @@ t.test('a model without a price costs nothing and says so', async (t) => {
 t.test('what used nothing costs nothing, whatever its model', async (t) => {
   t.same(costOf(NO_USAGE, null, ONE), { costNanoUsd: 0, chargedNanoUsd: 0, priceState: 'known' })
   t.match(costOf(used({ webSearchRequests: 1 }), null, ONE), { priceState: 'unknown' })
+})
+
+t.test('what used more than it tells is charged for what it tells, and says so', async (t) => {
+  const nothing = { costNanoUsd: 0, chargedNanoUsd: 0, priceState: 'unknown' }
+  t.same(costOfPart(NO_USAGE, price(SONNET), ONE), nothing, 'nothing is told: not free, but unknown')
+  t.same(costOfPart(NO_USAGE, null, ONE), nothing)
+  t.same(costOfPart(used({ inputTokens: 5 }), null, ONE), nothing)
+  // 4 × $3 + 45 × $15 a million.
+  t.same(costOfPart(used({ inputTokens: 4, outputTokens: 45 }), price(SONNET), 2 * ONE), {
+    costNanoUsd: 687_000,
+    chargedNanoUsd: 1_374_000,
+    priceState: 'partly_unknown',
+  })
+  const absurd = price({ ...NONE, input: 9_007_199_254_740 })
+  t.same(costOfPart(used({ inputTokens: 1_000_001 }), absurd, ONE), nothing)
 })
 
 t.test('a kind without a price is left out and flagged, but only if it was used', async (t) => {

@@ -243,7 +243,7 @@ export class World implements AsyncDisposable {
 }
 
 const GOOD_END = {
-  ...{ error: null, usage: { ...NO_USAGE }, estimated: false, reportedModel: null, stopReason: null },
+  ...{ error: null, usage: { ...NO_USAGE }, unmetered: false, estimated: false, reportedModel: null, stopReason: null },
   ...{ firstTokenMs: null, status: 200, upstreamRequestId: null },
 }
 

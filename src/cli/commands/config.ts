@@ -34,6 +34,7 @@ const DERIVED: Record<string, (config: Config) => string> = {
   data_dir: (config) => config.dataDir,
   master_key_file: (config) => config.masterKeyFile,
   unknown_price: (config) => config.unknownPrice,
+  unmetered: (config) => config.unmetered,
   'server.host': (config) => config.server.host,
   'log.level': (config) => config.log.level,
   'log.format': (config) => config.log.format,

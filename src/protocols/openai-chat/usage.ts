@@ -1,7 +1,7 @@
 import type { Usage } from '../../domain/usage.ts'
 import { closingQuote, type ScannedObject } from '../../lib/json-scan.ts'
 import { asObject, objectOf } from '../loose-json.ts'
-import { BodyMeter, countOf, type EventReader, newReading, readEventBytes } from '../metering.ts'
+import { BodyMeter, countOf, type EventReader, newReading, readError, readEventBytes } from '../metering.ts'
 import type { JsonObject } from '../neutral.ts'
 import type { MeterReading, UsageMeter } from '../protocol.ts'
 import { readEvents } from '../sse.ts'
@@ -107,6 +107,7 @@ class StreamMeter implements UsageMeter, EventReader {
     const delta = asObject(choice?.delta)
     const calls = Array.isArray(delta?.tool_calls) ? delta.tool_calls : []
     const texts = [delta?.content, delta?.reasoning_content, delta?.reasoning, delta?.refusal]
+    texts.push(choice?.text) // of a legacy completion
     for (const call of calls)
       texts.push(asObject(asObject(call)?.function)?.arguments, asObject(asObject(call)?.custom)?.input)
     for (const text of texts)
@@ -135,13 +136,10 @@ function writtenBytes(event: string, key: string): number {
 function readBody(answer: ScannedObject, reading: MeterReading): void {
   const model = answer.value('model')
   const choices = answer.value('choices')
-  const error = answer.raw('error')
   if (typeof model === 'string') reading.reportedModel = model
   readUsage(reading.usage, answer.value('usage'))
-  if (error !== undefined && error.charCodeAt(0) !== 'n'.charCodeAt(0)) {
-    reading.ended = 'error'
-    reading.error = { name: 'error', data: `{"error":${error}}` }
-  } else if (Array.isArray(choices)) {
+  if (readError(answer, reading)) return
+  if (Array.isArray(choices)) {
     const reason = asObject(choices[0])?.finish_reason
     if (typeof reason === 'string') reading.stopReason = reason
     reading.ended = 'complete'

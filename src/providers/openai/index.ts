@@ -21,6 +21,8 @@ export const openai: Provider = {
     'o3*',
     'o4*',
     'computer-use-*',
+    'davinci-*',
+    'babbage-*',
     'text-embedding-*',
     '*-moderation-*',
     'whisper-*',

@@ -15,7 +15,18 @@ const PLACES: Partial<Record<ProtocolName, Places>> = {
     count_tokens: '/responses/input_tokens',
     compact: '/responses/compact',
   },
-  'openai-chat': { messages: '/chat/completions', embeddings: '/embeddings' },
+  'openai-chat': {
+    messages: '/chat/completions',
+    completions: '/completions',
+    embeddings: '/embeddings',
+    moderations: '/moderations',
+    image_generations: '/images/generations',
+    image_edits: '/images/edits',
+    image_variations: '/images/variations',
+    speech: '/audio/speech',
+    transcriptions: '/audio/transcriptions',
+    translations: '/audio/translations',
+  },
 }
 
 /**
