@@ -9,7 +9,7 @@ import {
 import type { ClientName } from '../domain/call.ts'
 import { redact } from '../lib/log.ts'
 import { isFrom } from '../protocols/clients.ts'
-import { KEY_OPERATIONS, type KeyOperation, type Operation } from '../providers/provider.ts'
+import { takesApiKey } from '../providers/provider.ts'
 import type { Call } from './call.ts'
 import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -51,7 +51,7 @@ export function obstacleFor(
   if (pinned && !pinned.includes(account.id)) return NOT_PINNED
   if (!isOnPath(serving, call.onlyProvider)) return ELSEWHERE
   if (!canServe(serving, call)) return PROTOCOL
-  if (isKeyOperation(call.operation) && isLogin(serving)) return LOGIN
+  if (takesApiKey(call.operation) && isLogin(serving)) return LOGIN
   if (model === null) return MODEL
   const hasPrice = call.facts.costs !== undefined || mayBeSent(gateway, serving, model)
   if (!hasPrice) return { is: 'unpriced', upstreamModel: model }
@@ -63,11 +63,6 @@ export function obstacleFor(
   const window = pauseFor(gateway, serving, model, nowMs)
   if (window) return { is: 'paused_at', window }
   return gateway.breakers.mayAsk(host, nowMs) ? null : HOST
-}
-
-/** What there is for API keys only. */
-export function isKeyOperation(operation: Operation): boolean {
-  return KEY_OPERATIONS.includes(operation as KeyOperation)
 }
 
 /** What cannot be opened is for whoever asks the account: it says so. */

@@ -2,8 +2,9 @@ import type { Rest } from '../domain/account.ts'
 import { GatewayError } from '../domain/errors.ts'
 import { formatWait } from '../lib/duration.ts'
 import type { RankedCandidate } from '../live/live-state.ts'
+import { takesApiKey } from '../providers/provider.ts'
 import type { Call } from './call.ts'
-import { isKeyOperation, isLogin, type Obstacle, obstacleFor } from './candidacy.ts'
+import { isLogin, type Obstacle, obstacleFor } from './candidacy.ts'
 import type { Pool, ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { rank } from './rank.ts'
@@ -130,7 +131,7 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
         return hopeless('not_found', `no account of ${group} serves the model '${model}'`)
       }
       const what = `no account of ${group} can do this in the format ${call.protocol.name}`
-      const hasLogins = isKeyOperation(call.operation) && hindered.some(({ serving }) => isLogin(serving))
+      const hasLogins = takesApiKey(call.operation) && hindered.some(({ serving }) => isLogin(serving))
       return hopeless('not_supported', what + (hasLogins ? ': that takes an API key, and what it has are logins' : ''))
     }
     case STAGES.unpriced: {

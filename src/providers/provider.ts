@@ -6,7 +6,7 @@ import type { AnswerEdit, Headers, ServedModel } from '../protocols/protocol.ts'
 import type { SseEvent } from '../protocols/sse.ts'
 
 /** What vendors do for those who pay by use, and for no login; asked for and answered in their own format only. */
-export const KEY_OPERATIONS = [
+const KEY_OPERATIONS = [
   'completions',
   'embeddings',
   'moderations',
@@ -19,6 +19,13 @@ export const KEY_OPERATIONS = [
   'predictions',
 ] as const
 export type KeyOperation = (typeof KEY_OPERATIONS)[number]
+
+const OF_KEYS: ReadonlySet<string> = new Set(KEY_OPERATIONS)
+
+/** Only an account with an API key can be asked for it. */
+export function takesApiKey(operation: Operation): boolean {
+  return OF_KEYS.has(operation)
+}
 
 /**
  * What we ask an upstream for: an answer, the length of a prompt, a shorter conversation (of Responses alone), one of the above, its models,

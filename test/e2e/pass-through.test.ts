@@ -481,8 +481,27 @@ t.test('files of a form count for no limit of tokens', async (t) => {
       return site.scene({ accounts: [at('openai', site.upstream.url)], key })
     },
   })
-  for (const name of ['transcripts', 'edits in a form', 'speech']) {
+  for (const name of ['transcripts', 'transcripts', 'edits in a form', 'speech']) {
     const { ask } = ENDPOINTS[name] as Endpoint
     t.equal((await gw.call({ key: gw.scenes.key, ...ask })).status, 200, name)
   }
+  const seen = (await gw.settled()).map(({ seenLimits }) => seenLimits?.[0]?.used)
+  // Five for the model's name, then four that were told; what is unmetered counts for nothing.
+  t.same(seen.sort(), [5, 8, 8, 4 + 5])
+})
+
+t.test('a stream of images may begin late, and nobody else is asked meanwhile', async (t) => {
+  const late: Script = { headDelayMs: 1000 }
+  const gw = await startGateway(t, {
+    config: { 'gateway.first_event_timeout': '200ms' },
+    setUp: async (site) => {
+      const account = () => at('openai', site.upstream.url, { elsewhere: late })
+      return site.scene({ accounts: [account(), account()] })
+    },
+  })
+  const { ask } = ENDPOINTS['images, streamed'] as Endpoint
+  t.match(await gw.call({ key: gw.scenes.key, ...ask }), { status: 200, text: /completed/ })
+  t.equal(gw.upstream.seen.length, 1)
+  const other = (ENDPOINTS['speech in events'] as Endpoint).ask
+  t.equal((await gw.call({ key: gw.scenes.key, ...other })).status, 503, 'any other stream has to begin at once')
 })
