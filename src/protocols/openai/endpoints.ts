@@ -10,14 +10,10 @@ import { checkedModel, factsOf, scanRequest } from '../request-facts.ts'
 
 // OpenAI's endpoints beside conversations: clients and accounts of Chat Completions have them, errors and models look as they do there, and only requests and answers are others.
 
-/** What of a request routing looks at. */
-const FIELDS: ReadonlySet<string> = new Set([
-  'model',
-  'stream',
-  'stream_format',
-  'response_format',
-  ...CONVERSATION_FIELDS,
-])
+/** What of a form routing looks at. */
+const FORM_FIELDS: ReadonlySet<string> = new Set(['model', 'stream', 'stream_format', 'response_format'])
+/** What of a JSON text. */
+const JSON_FIELDS: ReadonlySet<string> = new Set([...FORM_FIELDS, ...CONVERSATION_FIELDS])
 
 /** A request in JSON or in a form, of which the named fields are read. */
 interface Fields {
@@ -46,7 +42,7 @@ function endpoint(
 }
 
 function jsonFields(headers: Headers, body: Buffer, defaultModel: string | null): Fields {
-  const keys = scanRequest(body, FIELDS)
+  const keys = scanRequest(body, JSON_FIELDS)
   const text = (name: string) => {
     const value = keys.value(name)
     return typeof value === 'string' ? value : undefined
@@ -73,7 +69,7 @@ function withModel(body: Buffer, model: string): Buffer {
 }
 
 function formFields(headers: Headers, contentType: string, body: Buffer): Fields {
-  const form = scanForm(contentType, body, FIELDS)
+  const form = scanForm(contentType, body, FORM_FIELDS)
   const modelAt = form.place('model') ?? null
   return {
     text: (name) => form.text(name),
@@ -88,7 +84,7 @@ function formFields(headers: Headers, contentType: string, body: Buffer): Fields
       conversation: () =>
         conversationOf(
           headers,
-          (field) => form.text(field),
+          () => undefined,
           () => null,
         ),
     },
@@ -96,8 +92,8 @@ function formFields(headers: Headers, contentType: string, body: Buffer): Fields
 }
 
 /**
- * Texts and images looked at for what must not be. Free at OpenAI, also where no model is named: "defaults to omni-moderation-latest"
- * (platform.openai.com/docs/api-reference/moderations, November 2026).
+ * Texts and images looked at for what must not be. Free at OpenAI, also where no model is named: then it is `omni-moderation-latest`
+ * (platform.openai.com/docs/api-reference/moderations).
  */
 export const moderations = endpoint(
   () =>
@@ -139,18 +135,19 @@ const transcriptMeter = opaqueMeter({
   readUsage: readTokens,
 })
 
-/** Sound written down. Where the answer is JSON, models that are billed by tokens tell them. */
-export const transcriptions = endpoint(transcriptMeter, (fields) => {
-  const format = fields.text('response_format')
-  return TELLING_FORMATS.has(format) ? {} : { costs: 'unknown' }
+/** Sound written down. Models that are billed by tokens tell them, in a JSON answer or a stream. */
+export const transcriptions = endpoint(transcriptMeter, ({ facts, text }) => {
+  const tellsTokens = TELLING_FORMATS.has(text('response_format')) && !BY_THE_SECOND.test(facts.requestedModel)
+  return tellsTokens ? {} : { costs: 'unknown' }
 })
 
 /** Sound written down in English: only by a model that is billed by the second. */
 export const translations = endpoint(transcriptMeter, () => ({ costs: 'unknown' }))
 
+const BY_THE_SECOND = /^whisper-/
 const TELLING_FORMATS: ReadonlySet<string | undefined> = new Set([undefined, 'json', 'verbose_json', 'diarized_json'])
 
-/** Tokens of sound cost something else than those of text (gpt-4o-transcribe: $6 and $2.50 a million, November 2026), and no row has a price for them. */
+/** Tokens of sound cost something else than those of text (gpt-4o-transcribe: $6 and $2.50 a million, by OpenAI's cookbook), and no row has a price for them. */
 function readTokens(value: unknown, reading: MeterReading): void {
   const reported = asObject(value)
   const input = countOf(reported?.input_tokens)
