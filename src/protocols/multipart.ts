@@ -64,7 +64,7 @@ export function scanForm(contentType: string, body: Buffer, wanted: ReadonlySet<
 /** A name, and its value in quotes or without. */
 const PARAMETER = /\s*;\s*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/y
 /** What may end a list of parameters. */
-const NOTHING = /^\s*;?\s*$/
+const NOTHING = /^\s*(?:;\s*)?$/
 
 /** By lower-case name, as they are written. Null for what cannot be read in one way only. */
 function parametersOf(text: string): Map<string, string> | null {
