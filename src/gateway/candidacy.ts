@@ -7,6 +7,7 @@ import {
   type VendorWindow,
 } from '../domain/account.ts'
 import type { ClientName } from '../domain/call.ts'
+import type { GatewayError } from '../domain/errors.ts'
 import { redact } from '../lib/log.ts'
 import { isFrom } from '../protocols/clients.ts'
 import type { Call } from './call.ts'
@@ -21,6 +22,7 @@ import { canServe } from './wire.ts'
 export type Obstacle =
   | { is: 'not_pinned' | 'elsewhere' | 'protocol' | 'model' | 'status' | 'expired' | 'host' }
   | { is: 'unpriced'; upstreamModel: string }
+  | { is: 'unfit'; refusal: GatewayError }
   | { is: 'client'; only: ClientName }
   | { is: 'rest'; rest: Rest | ModelRest }
   | { is: 'paused_at'; window: VendorWindow }
@@ -51,6 +53,8 @@ export function obstacleFor(
   if (!canServe(serving, call)) return PROTOCOL
   if (model === null) return MODEL
   if (!mayBeSent(gateway, serving, model)) return { is: 'unpriced', upstreamModel: model }
+  const refusal = call.unfit?.get(account.id)
+  if (refusal) return { is: 'unfit', refusal }
   const { onlyClient } = account
   if (onlyClient && !isFrom(onlyClient, call.headers)) return { is: 'client', only: onlyClient }
   if (!isInService(account, nowMs)) return account.status === 'active' ? EXPIRED : STATUS
@@ -91,6 +95,8 @@ export function obstacleText(obstacle: Obstacle, { account }: ServingAccount, ca
       return 'does not serve the model'
     case 'unpriced':
       return `'${obstacle.upstreamModel}' has no price`
+    case 'unfit':
+      return obstacle.refusal.message
     case 'client':
       return `serves only calls that come from ${obstacle.only}`
     case 'status':
