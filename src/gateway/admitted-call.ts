@@ -6,7 +6,7 @@ import { redact } from '../lib/log.ts'
 import type { Admission } from '../live/live-state.ts'
 import { costOf } from '../pricing/cost.ts'
 import type { MeterReading } from '../protocols/protocol.ts'
-import type { AttemptResult, StopReason } from './attempt.ts'
+import { type AttemptResult, type StopReason, upstreamFault } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { ClientAnswer } from './client-answer.ts'
 import type { ServingAccount } from './directory.ts'
@@ -155,6 +155,16 @@ export class AdmittedCall implements RunningCall {
       this.stop('client_left')
     })
     this.#endReadingOn = unwatch
+  }
+
+  /** What the call says has no place in the account's format: it is not asked, and the call may go on to one of another format. */
+  noteUnfit(refusal: GatewayError): void {
+    const { call, serving } = this
+    call.unfit ??= new Map()
+    call.unfit.set(serving.account.id, refusal)
+    const nowMs = this.#gateway.clock()
+    const fault = { ...upstreamFault('unfit', refusal.message), blame: 'account' as const, rest: null }
+    this.noteAttempt(nowMs, { fault, used: null })
   }
 
   /** Notes one attempt at the account that is asked now. What a failed one used is the operator's loss, unless the call was stopped. */

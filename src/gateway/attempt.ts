@@ -10,7 +10,7 @@ import { beginsSoon } from './deadlines.ts'
 import type { ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import type { EndReason } from './running-calls.ts'
-import { type Wire, wireTo } from './wire.ts'
+import type { Wire } from './wire.ts'
 
 /** Of an error body, to be classified and perhaps relayed. */
 const ERROR_BYTES_MAX = 1024 * 1024
@@ -40,12 +40,6 @@ export type AttemptResult = { answer: GoodAnswer } | { fault: UpstreamFault; use
 /** Why an attempt or a relay was stopped from outside. */
 export type StopReason = 'client_left' | EndReason
 
-/** Who is asked, and for what. */
-export interface Asked {
-  serving: ServingAccount
-  upstreamModel: string
-}
-
 export interface AttemptLimits {
   /** Unix ms by which a stream's head and first content must be there, or a whole JSON answer. */
   deadlineMs: number
@@ -56,22 +50,21 @@ export interface AttemptLimits {
 }
 
 /**
- * One try of a call at one account. Returns a good answer or a fault; throws only bugs, and what the
- * call cannot be translated for (`wireTo`). A connection that the upstream closed just as we wrote to it is nobody's fault: the same account is
- * asked once more.
+ * One try of a call at one account. Returns a good answer or a fault; throws only bugs. A connection that the upstream closed just as we wrote
+ * to it is nobody's fault: the same account is asked once more.
  */
 export async function attempt(
   gateway: Gateway,
   call: Call,
-  asked: Asked,
+  serving: ServingAccount,
+  wire: Wire,
   limits: AttemptLimits,
 ): Promise<AttemptResult> {
-  const credentials = openCredentials(asked.serving)
+  const credentials = openCredentials(serving)
   if ('fault' in credentials) return credentials
-  const { provider, account } = asked.serving
-  const wire = wireTo(gateway, call, asked.serving, asked.upstreamModel)
+  const { provider, account } = serving
   const request = provider.request(call.operation, wire.forwarded, account, credentials, wire.body)
-  const once = () => new Try(gateway, call, asked.serving, wire, limits).run(request)
+  const once = () => new Try(gateway, call, serving, wire, limits).run(request)
   const first = await once()
   const result = 'stale' in first ? await once() : first
   if (!('stale' in result)) return result

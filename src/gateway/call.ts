@@ -1,4 +1,5 @@
 import type { ProviderName } from '../domain/account.ts'
+import type { GatewayError } from '../domain/errors.ts'
 import type { WhenClientLeaves } from '../domain/group.ts'
 import type { CallFacts, Headers, Protocol } from '../protocols/protocol.ts'
 import type { Operation } from '../providers/provider.ts'
@@ -30,6 +31,8 @@ export interface Call extends Disposable {
   operation: Operation
   /** The path that it came by is for this provider's accounts alone; null: for all that serve the general paths. */
   onlyProvider: ProviderName | null
+  /** What accounts' formats cannot say of it, by account id; null = none was found to be so. */
+  unfit: Map<string, GatewayError> | null
   clientIp: string
   userAgent: string | null
   whenClientLeaves: WhenClientLeaves

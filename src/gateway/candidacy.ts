@@ -7,6 +7,7 @@ import {
   type VendorWindow,
 } from '../domain/account.ts'
 import type { ClientName } from '../domain/call.ts'
+import type { GatewayError } from '../domain/errors.ts'
 import { redact } from '../lib/log.ts'
 import { isFrom } from '../protocols/clients.ts'
 import { takesApiKey } from '../providers/provider.ts'
@@ -22,6 +23,7 @@ import { canServe } from './wire.ts'
 export type Obstacle =
   | { is: 'not_pinned' | 'elsewhere' | 'protocol' | 'login' | 'model' | 'status' | 'expired' | 'host' }
   | { is: 'unpriced'; upstreamModel: string }
+  | { is: 'unfit'; refusal: GatewayError }
   | { is: 'client'; only: ClientName }
   | { is: 'rest'; rest: Rest | ModelRest }
   | { is: 'paused_at'; window: VendorWindow }
@@ -55,6 +57,8 @@ export function obstacleFor(
   if (model === null) return MODEL
   const hasPrice = call.facts.costs !== undefined || mayBeSent(gateway, serving, model)
   if (!hasPrice) return { is: 'unpriced', upstreamModel: model }
+  const refusal = call.unfit?.get(account.id)
+  if (refusal) return { is: 'unfit', refusal }
   const { onlyClient } = account
   if (onlyClient && !isFrom(onlyClient, call.headers)) return { is: 'client', only: onlyClient }
   if (!isInService(account, nowMs)) return account.status === 'active' ? EXPIRED : STATUS
@@ -106,6 +110,8 @@ export function obstacleText(obstacle: Obstacle, { account }: ServingAccount, ca
       return 'does not serve the model'
     case 'unpriced':
       return `'${obstacle.upstreamModel}' has no price`
+    case 'unfit':
+      return obstacle.refusal.message
     case 'client':
       return `serves only calls that come from ${obstacle.only}`
     case 'status':

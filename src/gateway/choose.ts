@@ -100,8 +100,8 @@ function asRanked(serving: ServingAccount, call: Call): RankedCandidate {
 
 /** How near each obstacle is to serving the call: of several accounts those that came furthest tell why nobody can. */
 const STAGES: Record<Obstacle['is'], number> = {
-  ...{ not_pinned: 0, elsewhere: 1, protocol: 2, login: 2, model: 2, unpriced: 3, client: 4, status: 5, expired: 5 },
-  ...{ rest: 6, paused_at: 6, host: 6 },
+  ...{ not_pinned: 0, elsewhere: 1, protocol: 2, login: 2, model: 2, unpriced: 3, unfit: 4, client: 5 },
+  ...{ status: 6, expired: 6, rest: 7, paused_at: 7, host: 7 },
 }
 
 /** Why nobody can take the call now: an error that says whether waiting helps, and for how long. */
@@ -138,6 +138,8 @@ export function nobodyCan(gateway: Gateway, call: Call): GatewayError {
       const message = `the model '${model}' has no price here, and this gateway refuses what it cannot charge for`
       return hopeless('not_found', message)
     }
+    case STAGES.unfit:
+      return obstacles.flatMap((one) => (one.is === 'unfit' ? [one.refusal] : []))[0] as GatewayError
     case STAGES.client: {
       const clients = [...new Set(obstacles.flatMap((one) => (one.is === 'client' ? [one.only] : [])))].join(' or ')
       // Not 403: for that Claude Code sends its user to log in.

@@ -14,6 +14,7 @@ import type { Gateway } from './gateway.ts'
 import { readCall, type Wanted } from './read-call.ts'
 import { underRules } from './rests.ts'
 import { upstreamModelFor } from './upstream-model.ts'
+import { wireTo } from './wire.ts'
 
 /**
  * Counting tokens is free and comes in bursts (Claude Code's `/context` asks 25 times at once): it takes no slot, leaves
@@ -59,8 +60,11 @@ async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promi
   try {
     for (const [index, asked] of candidates.entries()) {
       if (client.left) throw clientLeft()
-      const result = await attempt(gateway, call, asked, {
-        deadlineMs: call.arrivedMs + deadlineMs(gateway, asked.serving, 'firstEventMs'),
+      const { serving, upstreamModel } = asked
+      const wire = wireTo(gateway, call, serving, upstreamModel)
+      if ('unfit' in wire) throw wire.unfit
+      const result = await attempt(gateway, call, serving, wire, {
+        deadlineMs: call.arrivedMs + deadlineMs(gateway, serving, 'firstEventMs'),
         mustStream: () => false,
         onStart,
       })

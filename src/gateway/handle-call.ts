@@ -14,6 +14,7 @@ import type { Gateway } from './gateway.ts'
 import { readCall, type Wanted } from './read-call.ts'
 import { Relay } from './relay.ts'
 import { clearRest, leaveToAsk, restIfToBlame, underRules } from './rests.ts'
+import { type Wire, wireTo } from './wire.ts'
 
 /**
  * One client request, from first byte to charge.
@@ -81,10 +82,13 @@ export async function ask(gateway: Gateway, running: AdmittedCall, client: Clien
     if (client.left) throw clientLeft()
     if (running.stopReason) throw endedBy(running.stopReason)
     const { call, serving, upstreamModel } = running
-    const leave = leaveToAsk(gateway, serving, upstreamModel)
-    if (leave) {
-      const startedMs = gateway.clock()
-      const result = await askOnce(gateway, running, client)
+    const startedMs = gateway.clock()
+    const wire = wireTo(gateway, call, serving, upstreamModel)
+    const leave = 'unfit' in wire ? null : leaveToAsk(gateway, serving, upstreamModel)
+    if ('unfit' in wire) {
+      running.noteUnfit(wire.unfit)
+    } else if (leave) {
+      const result = await askOnce(gateway, running, wire, client)
       if ('answer' in result) {
         clearRest(gateway, serving, upstreamModel, leave)
         return result.answer
@@ -107,12 +111,16 @@ export async function ask(gateway: Gateway, running: AdmittedCall, client: Clien
 }
 
 /** One attempt at the call's account, noted in its story. */
-async function askOnce(gateway: Gateway, running: AdmittedCall, client: ClientAnswer): Promise<AttemptResult> {
-  const { call, serving, upstreamModel } = running
+async function askOnce(
+  gateway: Gateway,
+  running: AdmittedCall,
+  wire: Wire,
+  client: ClientAnswer,
+): Promise<AttemptResult> {
+  const { call, serving } = running
   const startedMs = gateway.clock()
   const startedAt = performance.now()
-  const asked = { serving, upstreamModel }
-  const result = await attempt(gateway, call, asked, {
+  const result = await attempt(gateway, call, serving, wire, {
     deadlineMs: answerDueMs(gateway, serving, call),
     mustStream: () => client.state === 'head sent',
     onStart(stop) {

@@ -62,6 +62,7 @@ export async function readCall(
       query: queryAt < 0 ? '' : url.slice(queryAt),
       path: url,
       ...wanted,
+      unfit: null,
       clientIp,
       userAgent: req.headers['user-agent']?.slice(0, USER_AGENT_CHARACTERS_MAX) ?? null,
       whenClientLeaves: caller.group.whenClientLeaves ?? (gateway.config.runMode === 'saas' ? 'read_on' : 'abort'),

@@ -1,4 +1,5 @@
 import type { ProtocolName } from '../domain/call.ts'
+import { type GatewayError, isGatewayError } from '../domain/errors.ts'
 import { newForeignId } from '../lib/id.ts'
 import { withValueAt } from '../lib/json-scan.ts'
 import { mayHoldForeignSignature } from '../protocols/foreign-signature.ts'
@@ -34,8 +35,13 @@ export function canServe({ provider, account }: ServingAccount, { protocol, oper
   return operation === 'messages' || provider.speaks(account).includes(protocol.name)
 }
 
-/** Throws `invalid_request` that names what the account's format cannot express, and what the call's `copyFor` throws. */
-export function wireTo(gateway: Gateway, call: Call, serving: ServingAccount, upstreamModel: string): Wire {
+/** What the call says has no place in the account's format: the refusal names it. Another account may speak another one. */
+export interface Unfit {
+  unfit: GatewayError
+}
+
+/** Throws what the call's `copyFor` throws. */
+export function wireTo(gateway: Gateway, call: Call, serving: ServingAccount, upstreamModel: string): Wire | Unfit {
   const { provider, account } = serving
   const { facts, protocol, operation } = call
   const spoken = provider.speaks(account)
@@ -93,19 +99,27 @@ function withModel(facts: CallFacts, body: Buffer, model: string): Buffer {
 /** What a client says of itself goes on; what it says of its own format does not. */
 const PASSED_HEADERS = ['user-agent'] as const
 
-function translatedWire(call: Call, { provider }: ServingAccount, name: ProtocolName, upstreamModel: string): Wire {
+function translatedWire(
+  call: Call,
+  { provider }: ServingAccount,
+  name: ProtocolName,
+  upstreamModel: string,
+): Wire | Unfit {
   const { facts, id } = call
   const protocol = protocols[name]
   const { body } = call
   if (body === null) throw new Error(`bug: ${id} is asked for after its answer has begun`)
   const target = { model: upstreamModel, vendor: provider.signedBy(upstreamModel) }
   const translation = call.copyFor(`${name} ${target.vendor} ${target.model}`, () =>
-    translate({ client: call.protocol.codec, upstream: protocol.codec }, { body, path: call.path }, target, {
-      model: facts.requestedModel,
-      nowMs: call.arrivedMs,
-      newId: newForeignId,
-    }),
+    unlessUnfit(() =>
+      translate({ client: call.protocol.codec, upstream: protocol.codec }, { body, path: call.path }, target, {
+        model: facts.requestedModel,
+        nowMs: call.arrivedMs,
+        newId: newForeignId,
+      }),
+    ),
   )
+  if ('unfit' in translation) return translation
   const isSameFormat = name === call.protocol.name
   return {
     protocol,
@@ -122,6 +136,15 @@ function translatedWire(call: Call, { provider }: ServingAccount, name: Protocol
     clientStreams: () => facts.stream,
     editFor: (upstreamStreams) => editOf(translation, upstreamStreams, facts.stream),
     refusal: (status, body) => translation.error(status, body, id),
+  }
+}
+
+function unlessUnfit<T>(make: () => T): T | Unfit {
+  try {
+    return make()
+  } catch (error) {
+    if (isGatewayError(error, 'invalid_request')) return { unfit: error }
+    throw error
   }
 }
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Script } from '../../src/demo/fake-upstream.ts'
 import { messageRequest, until } from '../support/client.ts'
-import { startGateway } from '../support/gateway.ts'
+import { type Scene, type Site, startGateway, type WantedAccount } from '../support/gateway.ts'
 
 /** What several accounts that fail in different ways come to, and how a call goes from one to the next. */
 
@@ -228,4 +228,35 @@ t.test('a client that leaves in a pause ends the call, and so does its operator'
     { outcome: 'client_left', attempts: { length: 1, 0: { fault: 'api_error' } } },
     { outcome: 'stopped', error: 'released', attempts: { length: 1, 0: { fault: 'api_error' } } },
   ])
+})
+
+t.test('what the format of one account cannot say, an account of another serves', async (t) => {
+  const openai = (site: Site): WantedAccount => ({
+    provider: 'openai',
+    baseUrl: `${site.upstream.url}/v1`,
+    models: ['*'],
+    priority: 1,
+  })
+  const gw = await startGateway(t, {
+    setUp: async (site) => ({
+      mixed: await site.scene({ accounts: [openai(site), openai(site), openai(site), openai(site), {}] }),
+      alone: await site.scene({ accounts: [openai(site)] }),
+      away: await site.scene({ accounts: [openai(site), { scripts: [limited(60)] }] }),
+    }),
+  })
+  const { mixed, alone, away } = gw.scenes
+  const body = messageRequest(false, { container: 'container_1' })
+  t.match(await gw.call({ key: mixed.key, body }), { status: 200 })
+  t.match(await gw.call({ key: alone.key, body }), { status: 400, text: /container: / })
+  for (const told of ['after it was asked', 'while it rests']) {
+    const answer = await gw.call({ key: away.key, body })
+    t.match(answer, { status: 429, headers: { 'retry-after': /^(60|5\d)$/ } }, told)
+  }
+  const rows = await gw.settled()
+  const faultsOf = ({ user }: Scene) => rows.filter((row) => row.userId === user.id).map(({ attempts }) => attempts)
+  const unfit = { fault: 'unfit', status: null, message: /^container: / }
+  t.match(faultsOf(mixed), [[unfit, unfit, unfit, unfit, { fault: null, status: 200 }]], 'more than it may try')
+  t.match(faultsOf(alone), [[unfit]])
+  t.match(faultsOf(away), [[unfit, { fault: 'rate_limit_error' }], [unfit]])
+  t.equal(gw.upstream.seen.filter(({ path }) => path.startsWith('/v1/responses')).length, 0, 'nobody else was asked')
 })

@@ -3,6 +3,7 @@ import { type AttemptLimits, attempt, type StopReason } from '../../src/gateway/
 import type { Call } from '../../src/gateway/call.ts'
 import type { ServingAccount } from '../../src/gateway/directory.ts'
 import type { Gateway } from '../../src/gateway/gateway.ts'
+import { type Wire, wireTo } from '../../src/gateway/wire.ts'
 import { protocols } from '../../src/protocols/index.ts'
 import { providers } from '../../src/providers/index.ts'
 import type { OutgoingRequest } from '../../src/upstream/client.ts'
@@ -73,7 +74,7 @@ async function start(t: Test, respond: (request: RawRequest) => void) {
       const body = Buffer.from('{}')
       const wanted = { headers: {}, query: '', path: '', operation: 'messages', onlyProvider: null }
       const call = { ...wanted, protocol, body, facts, caller: { group: { id: 'grp_1' } } } as unknown as Call
-      return attempt(gateway, call, { serving, upstreamModel: facts.requestedModel }, limits)
+      return attempt(gateway, call, serving, wireTo(gateway, call, serving, facts.requestedModel) as Wire, limits)
     },
   }
 }

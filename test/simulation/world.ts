@@ -203,6 +203,7 @@ export class World implements AsyncDisposable {
       path: '',
       operation: 'messages',
       onlyProvider: null,
+      unfit: null,
       copyFor: (_way, make) => make(),
       releaseBody() {},
       headers: {},
