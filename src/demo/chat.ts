@@ -42,8 +42,13 @@ export function chatBody(message: FakeMessage, id: string): string {
 }
 
 /** Of both formats of OpenAI's. */
-export function openaiErrorBody(type: string, message: string): string {
-  return JSON.stringify({ error: { message, type, param: null, code: null } })
+export function openaiErrorBody(
+  type: string,
+  message: string,
+  param: string | null = null,
+  code: string | null = null,
+): string {
+  return JSON.stringify({ error: { message, type, param, code } })
 }
 
 export function data(value: object): string {

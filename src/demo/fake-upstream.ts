@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { type Format, formatOf, type JsonBody } from './formats.ts'
+import { type Format, formatOf, parsed, saidBack } from './formats.ts'
 import { completions, mediaAnswer } from './media.ts'
 import type { FakeMessage, FakeUsage } from './messages.ts'
+import { FakeObjects } from './objects.ts'
 import { otherAnswer } from './other-answers.ts'
 
 /** How one call is answered. What is left out is done as the real service would. */
@@ -65,6 +66,7 @@ export class FakeUpstream implements AsyncDisposable {
   #default: (call: SeenCall) => Script = () => ({})
   #elsewhere: (call: SeenCall) => Script = () => ({})
   #count = 0
+  readonly #objects = new FakeObjects()
   readonly seen: SeenCall[] = []
   /** Calls for a message that are neither finished nor cancelled: now, and the most there ever were. */
   running = 0
@@ -117,33 +119,46 @@ export class FakeUpstream implements AsyncDisposable {
       call.over = res.writableFinished ? 'finished' : 'cancelled'
       if (format) this.running--
     })
+    const chunks: Buffer[] = []
     try {
-      const chunks: Buffer[] = []
       for await (const chunk of req) chunks.push(chunk as Buffer)
-      const isForm = /^multipart\//.test(req.headers['content-type'] ?? '')
-      call.body = Buffer.concat(chunks).toString(isForm ? 'latin1' : 'utf8')
     } catch {
       return // the client went away while it was still asking
     }
+    const bytes = Buffer.concat(chunks)
+    const isForm = /^multipart\//.test(req.headers['content-type'] ?? '')
+    call.body = bytes.toString(isForm ? 'latin1' : 'utf8')
     const script = format ? (this.#scripts.shift() ?? this.#default(call)) : this.#elsewhere(call)
     if (script.resetBeforeHead) {
       res.socket?.resetAndDestroy()
       return
     }
     if (script.headDelayMs) await pause(res, script.headDelayMs)
-    if (!res.destroyed) await this.#answer(call, script, res, format)
+    if (!res.destroyed) await this.#answer(call, bytes, script, res, format)
   }
 
-  async #answer(call: SeenCall, script: Script, res: ServerResponse, format: Format | null): Promise<void> {
+  async #answer(
+    call: SeenCall,
+    bytes: Buffer,
+    script: Script,
+    res: ServerResponse,
+    format: Format | null,
+  ): Promise<void> {
     const number = ++this.#count
     const headers = { 'content-type': 'application/json', 'request-id': `req_fake_${number}`, ...script.headers }
-    const whole = (body: string, status = 200) =>
-      sendBody(call, res, script, { status, headers, body: Buffer.from(body) })
+    const whole = (body: string | Buffer, status = 200, more?: Record<string, string>) =>
+      sendBody(call, res, script, {
+        status,
+        headers: { ...headers, ...more, ...script.headers },
+        body: Buffer.from(body),
+      })
     if (script.body !== undefined || script.status !== undefined) {
       const { status = 200 } = script
       const error = () => (format ?? formatOf('POST', '/v1/messages'))?.error(status, `scripted ${status}`) ?? ''
       return whole(script.body ?? error(), status)
     }
+    const object = await this.#objects.answer(call, bytes)
+    if (object) return whole(object.body, object.status, object.headers)
     const media = format ? null : mediaAnswer(call.path, call.body)
     if (media && 'events' in media) {
       const streamed = { ...headers, ...STREAM_HEADERS, ...script.headers }
@@ -158,7 +173,7 @@ export class FakeUpstream implements AsyncDisposable {
     if (!format) return whole(JSON.stringify(otherAnswer(call.path, call.headers, call.body.length)))
     const body = parsed(call.body)
     const { model, stream, said } = format.read(call.path, body)
-    const text = script.text ?? `You said: ${said.slice(0, 2000)}`.split(/(?<= )/)
+    const text = script.text ?? saidBack(said)
     const message: FakeMessage = {
       model: script.model ?? model,
       text,
@@ -167,7 +182,8 @@ export class FakeUpstream implements AsyncDisposable {
       stopReason: script.stopReason,
     }
     const id = `msg_fake_${number}`
-    if (!stream) return whole(format.body(message, id))
+    this.#objects.keep(call, body, message, id)
+    if (!stream) return whole(format.body(message, id, body))
     const streamHeaders = format.isSse(call.path) ? STREAM_HEADERS : {}
     const events = format.events(message, id, call.path, body)
     await sendEvents(call, res, script, {
@@ -290,12 +306,4 @@ function pause(res: ServerResponse, ms: number | 'forever'): Promise<void> {
     clearTimeout(timer)
     res.off('close', resolve)
   })
-}
-
-function parsed(body: string): JsonBody {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return {}
-  }
 }

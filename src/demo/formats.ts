@@ -22,7 +22,7 @@ export interface Format {
   path: RegExp
   read(path: string, body: JsonBody): Asked
   events(message: FakeMessage, id: string, path: string, body: JsonBody): string[]
-  body(message: FakeMessage, id: string): string
+  body(message: FakeMessage, id: string, body: JsonBody): string
   error(status: number, message: string): string
   errorEvent(error: FakeError): string
   /** False for a stream that is one growing JSON text. */
@@ -69,7 +69,7 @@ const responses: Format = {
     ...modelAndStream(body),
     said: typeof body?.input === 'string' ? body.input : lastText(body?.input),
   }),
-  events: responsesEvents,
+  events: (message, id, _path, body) => responsesEvents(message, id, body),
   body: responsesBody,
   error: openaiError,
   errorEvent: ({ type, message }) => event('error', { code: type, message, param: null, sequence_number: 99 }),
@@ -139,6 +139,20 @@ const FORMATS = [messages, responses, chat, completions, gemini, internal]
 /** Null for a path on which nobody is asked for a message. */
 export function formatOf(method: string, path: string): Format | null {
   return method === 'POST' ? (FORMATS.find((format) => format.path.test(path)) ?? null) : null
+}
+
+/** What it says if nobody tells it: one delta per word. */
+export function saidBack(said: string): string[] {
+  return `You said: ${said.slice(0, 2000)}`.split(/(?<= )/)
+}
+
+/** Empty if it is no JSON. */
+export function parsed(body: string): JsonBody {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return {}
+  }
 }
 
 function modelAndStream(body: JsonBody): { model: string; stream: boolean } {

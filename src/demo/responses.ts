@@ -1,13 +1,14 @@
+import type { JsonBody } from './formats.ts'
 import { event, type FakeMessage, type FakeUsage } from './messages.ts'
 
 /** Builds answers in OpenAI's Responses format, in the events and the order in which the real service sends them. */
 
-/** The whole stream, one string per event. */
-export function responsesEvents(message: FakeMessage, id: string): string[] {
+/** The whole stream, one string per event; of what was asked it says again what it has to. */
+export function responsesEvents(message: FakeMessage, id: string, asked?: JsonBody): string[] {
   let sequence = 0
   const events: string[] = []
   const say = (type: string, data: object) => events.push(event(type, { sequence_number: sequence++, ...data }))
-  const begun = { ...head(message, id), status: 'in_progress', output: [], usage: null }
+  const begun = unfinished(message, id, asked, 'in_progress')
   say('response.created', { response: begun })
   say('response.in_progress', { response: begun })
   for (const [output_index, item] of itemsOf(message, id).entries()) {
@@ -30,14 +31,20 @@ export function responsesEvents(message: FakeMessage, id: string): string[] {
     }
     say('response.output_item.done', { output_index, item })
   }
-  const response = whole(message, id)
+  const response = whole(message, id, asked)
   say(response.status === 'completed' ? 'response.completed' : 'response.incomplete', { response })
   return events
 }
 
-/** The same message as one JSON body. */
-export function responsesBody(message: FakeMessage, id: string): string {
-  return JSON.stringify(whole(message, id))
+/** The same message as one JSON body; one that is made in the background has only been queued. */
+export function responsesBody(message: FakeMessage, id: string, asked?: JsonBody): string {
+  const inBackground = asked?.background === true
+  return JSON.stringify(inBackground ? unfinished(message, id, asked, 'queued') : whole(message, id, asked))
+}
+
+/** A response of which nothing is there yet, or ever will be. */
+export function unfinished(message: FakeMessage, id: string, asked: JsonBody, status: string) {
+  return { ...head(message, id, asked), status, output: [], usage: null }
 }
 
 /** Where what a tool is called with stands, in a call and in the names of events. */
@@ -65,13 +72,18 @@ function itemsOf({ text, toolUse }: FakeMessage, id: string): Item[] {
   return items
 }
 
-function head({ model }: FakeMessage, id: string) {
-  return { id: `resp_${id}`, object: 'response', created_at: 1795000000, model, error: null, incomplete_details: null }
+function head({ model }: FakeMessage, id: string, asked: JsonBody) {
+  const { store, previous_response_id = null, background, metadata } = asked ?? {}
+  return {
+    ...{ id: `resp_${id}`, object: 'response', created_at: 1795000000, model, error: null, incomplete_details: null },
+    ...{ store: store !== false, previous_response_id, background: background === true, metadata: metadata ?? {} },
+  }
 }
 
-function whole(message: FakeMessage, id: string) {
+/** A response that is finished. */
+export function whole(message: FakeMessage, id: string, asked: JsonBody) {
   const output = itemsOf(message, id)
-  const answer = { ...head(message, id), output, usage: usageOf(message.usage) }
+  const answer = { ...head(message, id, asked), output, usage: usageOf(message.usage) }
   if (message.stopReason !== 'max_tokens') return { ...answer, status: 'completed' }
   return { ...answer, status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' } }
 }
