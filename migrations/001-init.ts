@@ -152,11 +152,30 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('seen_limits', 'text')
     .addColumn('attempts', 'text', (c) => c.notNull())
     .addColumn('upstream_request_id', 'text')
+    .addColumn('stored_as', 'text')
     .addColumn('client_ip', 'text', (c) => c.notNull())
     .addColumn('user_agent', 'text')
     .execute()
   // Calls end out of the order of their ids; `usage tail` follows their ends.
   await db.schema.createIndex('usage_by_end').on('usage').column('ended_at_ms').execute()
+
+  // Who asks for a stored answer again asks for it by its id; most answers are not stored.
+  const stored = db.schema.createIndex('usage_by_stored').on('usage').column('stored_as')
+  await stored.where('stored_as', 'is not', null).execute()
+
+  // What lies at one account, and whose it is. An id that another vendor has given as well is another thing.
+  await db.schema
+    .createTable('account_objects')
+    .addColumn('account_id', 'text', (c) => c.notNull())
+    .addColumn('id', 'text', (c) => c.notNull())
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('user_id', 'text', (c) => c.notNull())
+    .addColumn('created_at_ms', 'bigint', (c) => c.notNull())
+    .addPrimaryKeyConstraint('account_objects_pk', ['id', 'account_id'])
+    .execute()
+  const objectsOf = db.schema.createIndex('account_objects_by_user').on('account_objects')
+  await objectsOf.columns(['user_id', 'kind', 'created_at_ms', 'id']).execute()
+  await db.schema.createIndex('account_objects_by_account').on('account_objects').column('account_id').execute()
 
   // What a cell is stands apart from what it counts: counting touches small rows only.
   let cells = db.schema

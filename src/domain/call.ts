@@ -148,6 +148,8 @@ export interface CallRecord {
   seenLimits: SeenLimit[] | null
   attempts: Attempt[]
   upstreamRequestId: string | null
+  /** The id under which its vendor keeps the answer, or what its code has run in, for later calls; null = it has not said that it keeps anything. */
+  storedAs: string | null
   clientIp: string
   userAgent: string | null
 }

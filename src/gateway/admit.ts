@@ -3,8 +3,9 @@ import type { SlotRefusal, SlotSubject } from '../domain/limit.ts'
 import { formatUsd } from '../domain/money.ts'
 import type { Admission, AdmitRequest, Refused, Ticket } from '../live/live-state.ts'
 import type { Conversation } from '../protocols/protocol.ts'
+import { whereItLies } from './account-objects.ts'
 import { AdmittedCall } from './admitted-call.ts'
-import { quotaSpent, requireAllowedModel, requireMetered, requireNothingStored } from './allowance.ts'
+import { quotaSpent, requireAllowedModel, requireMetered } from './allowance.ts'
 import type { Call } from './call.ts'
 import { candidatesOf, choiceOf } from './choice.ts'
 import { nobodyCan, rankedOf, requireCandidates, type Survey, survey } from './choose.ts'
@@ -28,7 +29,8 @@ export async function admit(gateway: Gateway, call: Call, client: ClientAnswer):
   gateway.guard.check()
   requireAllowedModel(call)
   requireMetered(gateway, call)
-  requireNothingStored(gateway, call)
+  // Most calls name nothing, and do not wait.
+  if (call.facts.named?.length) call.heldAt = await whereItLies(gateway, call, call.facts.named)
   const surveyed = requireCandidates(gateway, call)
   // With one account there is nothing to keep a conversation at, and its name need not be worked out.
   const hasChoice = gateway.directory.accountsOf(call.caller.group.id).length > 1

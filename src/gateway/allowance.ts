@@ -1,5 +1,6 @@
 import { GatewayError } from '../domain/errors.ts'
 import { formatUsd } from '../domain/money.ts'
+import type { CallFacts } from '../protocols/protocol.ts'
 import type { Call } from './call.ts'
 import type { Caller } from './directory.ts'
 import type { Gateway } from './gateway.ts'
@@ -18,27 +19,11 @@ export function requireAllowedModel({ caller, facts }: Call): void {
 }
 
 /** What nobody can charge for is not asked for where every call is. Throws `not_supported`. */
-export function requireMetered({ config }: Gateway, { facts }: Call): void {
+export function requireMetered({ config }: Gateway, { facts }: { facts: Pick<CallFacts, 'costs'> }): void {
   if (facts.costs !== 'unknown' || config.unmetered === 'record') return
   throw new GatewayError(
     'not_supported',
     'this gateway charges for every call, and cannot tell what this one would cost: its operator can let such calls pass with unmetered: record',
-    { shouldRetry: false },
-  )
-}
-
-/**
- * What one call leaves at a vendor is its account's, and nobody here knows yet whose it was and where: where there is more than one account, or
- * users do not trust each other, it cannot be asked for. Throws `invalid_request`.
- */
-export function requireNothingStored(gateway: Gateway, { caller, facts }: Call): void {
-  if (facts.storedAt === undefined) return
-  const isAlone =
-    gateway.directory.poolsOf(caller.group.id).reduce((sum, { accounts }) => sum + accounts.length, 0) === 1
-  if (isAlone && gateway.config.runMode === 'simple') return
-  throw new GatewayError(
-    'invalid_request',
-    `${facts.storedAt}: what is stored at one account cannot be asked for through this gateway: send the whole conversation, with store: false`,
     { shouldRetry: false },
   )
 }
@@ -50,7 +35,7 @@ export function requireNothingStored(gateway: Gateway, { caller, facts }: Call):
 export async function requireRate(
   gateway: Gateway,
   { key }: Caller,
-  doing: 'count tokens' | 'list models' | 'read its usage',
+  doing: 'count tokens' | 'list models' | 'read its usage' | 'ask for files and the like',
   perMinute: number,
 ): Promise<void> {
   if (await gateway.live.countPerMinute(`${doing} ${key.id}`, perMinute)) return

@@ -12,10 +12,16 @@ const PASSED: ReadonlySet<string> = new Set([
   'content-type',
   'content-language',
   'cache-control',
+  'content-disposition',
   'request-id',
   'x-request-id',
   'retry-after',
   'x-should-retry',
+  // Of uploads to Google, which go on where the gateway says.
+  'x-goog-upload-url',
+  'x-goog-upload-status',
+  'x-goog-upload-chunk-granularity',
+  'x-goog-upload-size-received',
 ])
 
 /** The head of an upstream's answer as the client gets it. */

@@ -242,7 +242,8 @@ class Try {
       return { fault: provider.readFault(head, body, this.#gateway.clock()), used }
     }
     // What cannot be said in the client's format is an error of the upstream, and a body has no place for one.
-    if (!answer.clientStreams && ended === 'complete' && !reader.held.some(({ length }) => length > 0)) {
+    const isUnsaid = reader.bytes > 0 && !reader.held.some(({ length }) => length > 0)
+    if (!answer.clientStreams && ended === 'complete' && isUnsaid) {
       return { fault: { ...upstreamFault('invalid_answer', 'the upstream’s answer makes no sense'), rest: null }, used }
     }
     if (!answer.clientStreams && this.#limits.mustStream()) {

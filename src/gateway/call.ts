@@ -25,12 +25,15 @@ export interface Call extends Disposable {
   headers: Headers
   /** With its `?`, or empty. */
   query: string
+  method: string
   /** As it was asked for, with its query. */
   path: string
   /** What it wants of an account. */
   operation: Operation
   /** The path that it came by is for this provider's accounts alone; null: for all that serve the general paths. */
   onlyProvider: ProviderName | null
+  /** The account at which lies what it names; null = it names nothing of the kind. */
+  heldAt: string | null
   /** What accounts' formats cannot say of it, by account id; null = none was found to be so. */
   unfit: Map<string, GatewayError> | null
   clientIp: string

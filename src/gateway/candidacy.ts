@@ -15,13 +15,13 @@ import type { Call } from './call.ts'
 import { isInService, type ServingAccount } from './directory.ts'
 import type { Gateway } from './gateway.ts'
 import { restInTheWay } from './rests.ts'
-import { mayBeSent } from './upstream-model.ts'
+import { mayBeSent, servedAs } from './upstream-model.ts'
 import { countsFor } from './windows.ts'
 import { canServe } from './wire.ts'
 
 /** What keeps an account from taking a call. */
 export type Obstacle =
-  | { is: 'not_pinned' | 'elsewhere' | 'protocol' | 'login' | 'model' | 'status' | 'expired' | 'host' }
+  | { is: 'not_pinned' | 'elsewhere' | 'not_held' | 'protocol' | 'login' | 'model' | 'status' | 'expired' | 'host' }
   | { is: 'unpriced'; upstreamModel: string }
   | { is: 'unfit'; refusal: GatewayError }
   | { is: 'client'; only: ClientName }
@@ -30,6 +30,7 @@ export type Obstacle =
 
 const NOT_PINNED: Obstacle = { is: 'not_pinned' }
 const ELSEWHERE: Obstacle = { is: 'elsewhere' }
+const NOT_HELD: Obstacle = { is: 'not_held' }
 const PROTOCOL: Obstacle = { is: 'protocol' }
 const LOGIN: Obstacle = { is: 'login' }
 const MODEL: Obstacle = { is: 'model' }
@@ -48,10 +49,11 @@ export function obstacleFor(
   pinned: readonly string[] | null,
   nowMs: number,
 ): Obstacle | null {
-  const { account, upstreamModelOf, host } = serving
-  const model = upstreamModelOf(call.facts.requestedModel)
+  const { account, host } = serving
+  const model = servedAs(serving, call)
   if (pinned && !pinned.includes(account.id)) return NOT_PINNED
   if (!isOnPath(serving, call.onlyProvider)) return ELSEWHERE
+  if (call.heldAt !== null && account.id !== call.heldAt) return NOT_HELD
   if (!canServe(serving, call)) return PROTOCOL
   if (takesApiKey(call.operation) && isLogin(serving)) return LOGIN
   if (model === null) return MODEL
@@ -102,6 +104,8 @@ export function obstacleText(obstacle: Obstacle, { account }: ServingAccount, ca
       return 'the model is routed to others'
     case 'elsewhere':
       return call.onlyProvider ? `is no account of ${call.onlyProvider}` : 'serves only its own path (it is no hybrid)'
+    case 'not_held':
+      return 'does not have what the call names'
     case 'protocol':
       return `does not speak ${call.protocol.name}`
     case 'login':

@@ -100,7 +100,7 @@ function asRanked(serving: ServingAccount, call: Call): RankedCandidate {
 
 /** How near each obstacle is to serving the call: of several accounts those that came furthest tell why nobody can. */
 const STAGES: Record<Obstacle['is'], number> = {
-  ...{ not_pinned: 0, elsewhere: 1, protocol: 2, login: 2, model: 2, unpriced: 3, unfit: 4, client: 5 },
+  ...{ not_pinned: 0, elsewhere: 1, not_held: 1, protocol: 2, login: 2, model: 2, unpriced: 3, unfit: 4, client: 5 },
   ...{ status: 6, expired: 6, rest: 7, paused_at: 7, host: 7 },
 }
 

@@ -2,19 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../domain/errors.ts'
 import { newCallId } from '../lib/id.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { requireAllowedModel, requireNothingStored, requireQuota, requireRate } from './allowance.ts'
+import { whereItLies } from './account-objects.ts'
+import { requireAllowedModel, requireQuota, requireRate } from './allowance.ts'
 import { answerHead } from './answer-headers.ts'
-import { attempt, type StopReason } from './attempt.ts'
+import { askFreely } from './ask-freely.ts'
 import type { Call } from './call.ts'
 import { requireCandidates } from './choose.ts'
 import { ClientAnswer } from './client-answer.ts'
 import { deadlineMs } from './deadlines.ts'
-import { clientLeft, countRefusal, errorFor, shuttingDown } from './ends.ts'
+import type { ServingAccount } from './directory.ts'
+import { countRefusal, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { readCall, type Wanted } from './read-call.ts'
-import { underRules } from './rests.ts'
-import { upstreamModelFor } from './upstream-model.ts'
-import { wireTo } from './wire.ts'
+import { Stoppable } from './stoppable.ts'
 
 /**
  * Counting tokens is free and comes in bursts (Claude Code's `/context` asks 25 times at once): it takes no slot, leaves
@@ -37,7 +37,7 @@ export async function countTokens(
     await requireRate(gateway, call.caller, 'count tokens', gateway.config.gateway.countTokensPerMinute)
     await requireQuota(gateway, call.caller)
     requireAllowedModel(call)
-    requireNothingStored(gateway, call)
+    call.heldAt = await whereItLies(gateway, call, call.facts.named)
     await answer(gateway, call, client)
   } catch (error) {
     countRefusal(gateway, error, client)
@@ -45,42 +45,13 @@ export async function countTokens(
   }
 }
 
-/** One account after the other, until one answers. */
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
-  const candidates = requireCandidates(gateway, call)
-    .candidates.slice(0, gateway.config.gateway.maxAttempts)
-    .map((serving) => ({ serving, upstreamModel: upstreamModelFor(serving, call) }))
-  let stop: (reason: StopReason) => void = () => {}
-  const onStart = (how: typeof stop) => {
-    stop = how
-  }
-  const running = { stop: () => stop('stopped') }
-  gateway.running.addWaiting(running)
-  client.onLeave(() => stop('client_left'))
-  try {
-    for (const [index, asked] of candidates.entries()) {
-      if (client.left) throw clientLeft()
-      const { serving, upstreamModel } = asked
-      const wire = wireTo(gateway, call, serving, upstreamModel)
-      if ('unfit' in wire) throw wire.unfit
-      const result = await attempt(gateway, call, serving, wire, {
-        deadlineMs: call.arrivedMs + deadlineMs(gateway, serving, 'firstEventMs'),
-        mustStream: () => false,
-        onStart,
-      })
-      if ('answer' in result) {
-        const { reader, exchange, whole } = result.answer
-        exchange.cancel('over')
-        if (!whole) throw new GatewayError('overloaded', 'the upstream answered with something else than a count')
-        client.end(Buffer.concat([...reader.ready, ...reader.held]), answerHead(gateway, call, result.answer))
-        return
-      }
-      const fault = underRules(asked.serving.account, result.fault)
-      const isLast = index === candidates.length - 1
-      if (isLast || fault.blame === 'request' || fault.blame === 'client')
-        throw errorFor(gateway, call, { serving: asked.serving, fault })
-    }
-  } finally {
-    gateway.running.deleteWaiting(running)
-  }
+  const { candidates } = requireCandidates(gateway, call)
+  const dueMs = (serving: ServingAccount) => call.arrivedMs + deadlineMs(gateway, serving, 'firstEventMs')
+  using stoppable = new Stoppable(gateway, client)
+  const answer = await askFreely(gateway, call, stoppable, candidates, dueMs)
+  const { reader, exchange, whole } = answer
+  exchange.cancel('over')
+  if (!whole) throw new GatewayError('overloaded', 'the upstream answered with something else than a count')
+  client.end(Buffer.concat([...reader.ready, ...reader.held]), answerHead(gateway, call, answer))
 }

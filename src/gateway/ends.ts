@@ -29,6 +29,7 @@ export function endOfRelay(relayed: Relayed, { head, serving }: GoodAnswer, clie
     firstTokenMs: relayed.firstTokenMs,
     status: relayed.error ? client.statusWith(relayed.error) : client.status || (client.left ? 0 : head.status),
     upstreamRequestId: typeof requestId === 'string' ? requestId : null,
+    storedAs: reading.storedAs,
   }
 }
 

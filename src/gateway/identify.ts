@@ -52,7 +52,7 @@ export function presentedKey(headers: Headers, url = ''): string {
 
 /** Google's clients may sign in the query of its paths, and of no others. */
 function keyInQuery(url: string): string | undefined {
-  if (!/[?&]key=/.test(url) || !/^[^?]*\/models(?:[/?]|$)/.test(url)) return undefined
+  if (!/[?&]key=/.test(url) || !/^[^?]*\/(?:models|files|cachedContents|batches)(?:[/?]|$)/.test(url)) return undefined
   return new URLSearchParams(url.slice(url.indexOf('?'))).get('key') ?? undefined
 }
 

@@ -20,6 +20,7 @@ export interface CallEnd {
   /** Status that the client got, or will get. */
   status: number
   upstreamRequestId: string | null
+  storedAs: string | null
 }
 
 /** An end without an answer. */
@@ -35,6 +36,7 @@ export function noAnswer(outcome: Outcome, error: string, status: number): CallE
     firstTokenMs: null,
     status,
     upstreamRequestId: null,
+    storedAs: null,
   }
 }
 
@@ -116,6 +118,7 @@ export function callRecord(gateway: Gateway, call: Call, story: CallStory, end: 
     seenLimits: story.seenLimits,
     attempts: story.attempts,
     upstreamRequestId: clipped(end.upstreamRequestId),
+    storedAs: clipped(end.storedAs),
     clientIp: call.clientIp,
     userAgent: call.userAgent,
   }

@@ -5,9 +5,14 @@ import type { Gateway } from './gateway.ts'
 
 /** The name by which an account is asked for what a client asked for: its map may have another one. */
 
+/** Null if the account does not serve it. Where no model is asked, every account serves what is asked of it. */
+export function servedAs({ upstreamModelOf }: ServingAccount, { facts, operation }: Call): string | null {
+  return operation === 'objects' ? facts.requestedModel : upstreamModelOf(facts.requestedModel)
+}
+
 /** Throws `unavailable` if the account, which was chosen for the call, has just ceased to serve its model. */
-export function upstreamModelFor({ upstreamModelOf }: ServingAccount, { facts }: Call): string {
-  const model = upstreamModelOf(facts.requestedModel)
+export function upstreamModelFor(serving: ServingAccount, call: Call): string {
+  const model = servedAs(serving, call)
   if (model !== null) return model
   throw new GatewayError('unavailable', 'the account that this call was given has just been changed: try again', {
     retryAfterMs: 1000,

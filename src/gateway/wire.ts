@@ -68,10 +68,10 @@ function bringsForeignThoughts(
 }
 
 function nativeWire(call: Call, upstreamModel: string): Wire {
-  const { protocol, facts, headers, query, path, id } = call
+  const { protocol, facts, headers, query, method, path, id } = call
   return {
     protocol,
-    forwarded: { protocol: protocol.name, headers, query, path, model: upstreamModel, callId: id },
+    forwarded: { protocol: protocol.name, headers, query, method, path, model: upstreamModel, callId: id },
     body: bodyOf(call, upstreamModel),
     dropped: [],
     clientStreams: (upstreamStreams) => upstreamStreams,

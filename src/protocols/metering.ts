@@ -10,6 +10,7 @@ export function newReading(): MeterReading {
     unmetered: false,
     reportedModel: null,
     stopReason: null,
+    storedAs: null,
     contentSeen: false,
     textBytes: 0,
     ended: null,

@@ -4,6 +4,7 @@ import type { LimitStanding } from '../domain/limit.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { Place } from '../lib/json-scan.ts'
 import type { Codec } from './codec.ts'
+import type { Named } from './named-objects.ts'
 import type { SseEvent } from './sse.ts'
 
 /** Request headers as node:http gives them: lower-case names. */
@@ -67,8 +68,8 @@ export interface CallFacts {
   costs?: 'nothing' | 'unknown'
   /** The stream that it asks for begins when most of the work is done: it is waited for like a whole answer. */
   startsLate?: true
-  /** The field that names what an earlier call has left at one account; absent = there is none. */
-  storedAt?: string
+  /** What it names of what vendors keep at one account each; absent = nothing. */
+  named?: readonly Named[]
   /** What identifies the conversation: a signal of the client's, else derived from its first words. Costs some work, so only on demand. */
   conversation(): Conversation | null
 }
@@ -109,6 +110,8 @@ export interface MeterReading {
   /** The model that the answer names. */
   reportedModel: string | null
   stopReason: string | null
+  /** The id under which the vendor keeps the answer, or what its code has run in; null = it has not said that it keeps anything. */
+  storedAs: string | null
   /** The first event with content has passed, after which an account can no longer be exchanged unseen. */
   contentSeen: boolean
   /** Bytes of generated text so far, for an estimate where output is reported only at the end. */

@@ -17,6 +17,8 @@ const KEY_OPERATIONS = [
   'transcriptions',
   'translations',
   'predictions',
+  /** What lies at an account, files and the like: by method and path as the client wrote them. */
+  'objects',
 ] as const
 export type KeyOperation = (typeof KEY_OPERATIONS)[number]
 
@@ -40,6 +42,8 @@ export interface Forwarded {
   protocol?: ProtocolName
   /** With its `?`, or empty. */
   query: string
+  /** The client's; absent = the request was made here. */
+  method?: string
   /** The client's path, for a format in which it says what is asked for; absent = the request was made here, or in another format. */
   path?: string
   /** The model as the upstream is to be asked for it; absent = as the body or the path says. */
@@ -51,7 +55,7 @@ export interface Forwarded {
 }
 
 export interface UpstreamRequest {
-  method: 'GET' | 'POST'
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   /** The account's base URL; the connection pool belongs to it. */
   baseUrl: string
   /** Path under the base URL, with its query. */

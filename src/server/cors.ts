@@ -11,7 +11,7 @@ export function allowCrossOrigin(req: IncomingMessage, res: ServerResponse, allo
     res.setHeader('vary', 'origin')
     res.setHeader('access-control-expose-headers', '*')
     if (isPreflight) {
-      res.setHeader('access-control-allow-methods', 'GET, POST, OPTIONS')
+      res.setHeader('access-control-allow-methods', 'GET, POST, PATCH, DELETE, OPTIONS')
       res.setHeader('access-control-allow-headers', req.headers['access-control-request-headers'] ?? '*')
       res.setHeader('access-control-max-age', PREFLIGHT_SECONDS)
     }

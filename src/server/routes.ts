@@ -3,13 +3,18 @@ import type { ProviderName } from '../domain/account.ts'
 import { countTokens } from '../gateway/count-tokens.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { handleCall } from '../gateway/handle-call.ts'
+import { handleObject } from '../gateway/handle-object.ts'
 import { listModels } from '../gateway/list-models.ts'
 import { notSupported } from '../gateway/not-supported.ts'
 import { ownUsage } from '../gateway/own-usage.ts'
 import type { Wanted } from '../gateway/read-call.ts'
+import { anthropicObjects } from '../protocols/anthropic-messages/objects.ts'
 import * as geminiEndpoints from '../protocols/gemini/endpoints.ts'
+import { GEMINI_BATCH, geminiObjects } from '../protocols/gemini/objects.ts'
 import { protocols } from '../protocols/index.ts'
+import type { ObjectEndpoint, ObjectFormat } from '../protocols/objects.ts'
 import * as openaiEndpoints from '../protocols/openai/endpoints.ts'
+import { openaiObjects } from '../protocols/openai/objects.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { health, ready } from './health.ts'
 
@@ -17,7 +22,7 @@ type Handler = (gateway: Gateway, req: IncomingMessage, res: ServerResponse, par
 
 export interface Route {
   methods: readonly string[]
-  /** A path that ends in `/*` matches one more segment, which the handler gets decoded. */
+  /** A `*` as its last segment, or the one before, matches any; the handler gets it decoded. */
   path: string
   handle: Handler
 }
@@ -37,6 +42,11 @@ function answers(protocol: Protocol, onlyProvider: ProviderName | null = null): 
 /** Lengths of prompts. */
 function counts(protocol: Protocol, onlyProvider: ProviderName | null = null): Handler {
   return (gateway, req, res) => countTokens(gateway, protocol, req, res, { operation: 'count_tokens', onlyProvider })
+}
+
+/** About what lies at one account. */
+function keeps(format: ObjectFormat, endpoint: ObjectEndpoint, onlyProvider: ProviderName | null = null): Handler {
+  return (gateway, req, res, segment) => handleObject(gateway, format, endpoint, req, res, { segment, onlyProvider })
 }
 
 function lists(protocolOf: (req: IncomingMessage) => Protocol, onlyProvider: ProviderName | null = null): Handler {
@@ -63,6 +73,7 @@ function geminiMethods(onlyProvider: ProviderName | null = null): Handler {
     ['embedContent', calls(geminiEndpoints.embeddings, 'embeddings', onlyProvider)],
     ['batchEmbedContents', calls(geminiEndpoints.embeddings, 'embeddings', onlyProvider)],
     ['predict', calls(geminiEndpoints.predictions, 'predictions', onlyProvider)],
+    ['batchGenerateContent', keeps(geminiObjects, GEMINI_BATCH, onlyProvider)],
   ])
   return (gateway, req, res, segment) => {
     const method = segment.slice(segment.lastIndexOf(':') + 1)
@@ -112,6 +123,27 @@ function openaiRoutes(prefix: string): Route[] {
   ]
 }
 
+/** What lies at one account. Three vendors have some of it on one path. */
+function objectRoutes(): Route[] {
+  const all = [anthropicObjects, openaiObjects, geminiObjects].flatMap((format) =>
+    format.endpoints.map((endpoint) => ({ format, endpoint })),
+  )
+  const byPlace = Map.groupBy(all, ({ endpoint }) => `${endpoint.method} ${endpoint.path}`)
+  return Array.from(byPlace.values(), (same) => {
+    const [{ endpoint }] = same as [(typeof same)[0]]
+    const { method, path } = endpoint
+    return {
+      methods: [method],
+      path,
+      handle(gateway, req, res, segment) {
+        const asker = askersProtocol(req).name
+        const wanted = same.find(({ format }) => format.protocol.name === asker) ?? (same[0] as (typeof same)[0])
+        return keeps(wanted.format, wanted.endpoint)(gateway, req, res, segment)
+      },
+    }
+  })
+}
+
 /** A prefix whose paths are Antigravity's alone. */
 const ANTIGRAVITY = '/antigravity'
 
@@ -132,6 +164,7 @@ export const routes: readonly Route[] = [
   { methods: ['POST'], path: `${ANTIGRAVITY}/v1/messages/count_tokens`, handle: counts(messages, 'antigravity') },
   { methods: ['GET'], path: `${ANTIGRAVITY}/v1/models`, handle: lists(askersProtocol, 'antigravity') },
   ...geminiVersion('v1beta', ANTIGRAVITY, 'antigravity'),
+  ...objectRoutes(),
   { methods: ['GET'], path: '/v1/usage', handle: (gateway, req, res) => ownUsage(gateway, messages, req, res) },
   { methods: ['GET', 'HEAD'], path: '/health', handle: health },
   { methods: ['GET', 'HEAD'], path: '/ready', handle: ready },
@@ -165,12 +198,17 @@ const byPath = Map.groupBy(routes, (route) => route.path)
 
 /** Finds the route of a path; its methods may not include the asked one. */
 export function findRoute(path: string, method: string): { route: Route; parameter: string; allowed: boolean } | null {
+  const segments = path.split('/')
+  const [named, last] = [segments.at(-2) ?? '', segments.at(-1) ?? '']
+  const before = (count: number) => segments.slice(0, -count).join('/')
   let found = byPath.get(path)
   let parameter = ''
   if (!found) {
-    const lastSlash = path.lastIndexOf('/')
-    found = byPath.get(`${path.slice(0, lastSlash)}/*`)
-    parameter = decoded(path.slice(lastSlash + 1))
+    const [pattern, segment] = byPath.has(`${before(1)}/*`)
+      ? [`${before(1)}/*`, last]
+      : [`${before(2)}/*/${last}`, named]
+    found = byPath.get(pattern)
+    parameter = found ? decoded(segment) : ''
     if (parameter === '') return null
   }
   const route = found?.find(({ methods }) => methods.includes(method)) ?? found?.[0]

@@ -89,6 +89,7 @@ export function toUsageRow(call: CallRecord): UsageTable {
     seen_limits: call.seenLimits && JSON.stringify(call.seenLimits),
     attempts: JSON.stringify(call.attempts),
     upstream_request_id: storable(call.upstreamRequestId),
+    stored_as: storable(call.storedAs),
     client_ip: storable(call.clientIp),
     user_agent: storable(call.userAgent),
   }
@@ -134,6 +135,7 @@ export const USAGE_COLUMNS = [
   'seen_limits',
   'attempts',
   'upstream_request_id',
+  'stored_as',
   'client_ip',
   'user_agent',
 ] as const satisfies (keyof UsageTable)[]
@@ -172,6 +174,7 @@ export function fromUsageRow(row: UsageTable): StoredCall {
     seenLimits: row.seen_limits === null ? null : (JSON.parse(row.seen_limits) as CallRecord['seenLimits']),
     attempts: JSON.parse(row.attempts) as CallRecord['attempts'],
     upstreamRequestId: row.upstream_request_id,
+    storedAs: row.stored_as,
     clientIp: row.client_ip,
     userAgent: row.user_agent,
   }

@@ -9,6 +9,7 @@ import { lastAudits, readRevision } from './queries/changes.ts'
 import { findGroup, listGroups, listMembers } from './queries/groups.ts'
 import { callerOf, findKey, listKeys } from './queries/keys.ts'
 import { lastLedger, listLedger, readStanding } from './queries/ledger.ts'
+import { findObjects, listObjects } from './queries/objects.ts'
 import { listPrices } from './queries/prices.ts'
 import { getSecret } from './queries/secrets.ts'
 import { listCalls, readConsumption, reportUsage, showCall, tailCalls } from './queries/usage.ts'
@@ -99,6 +100,12 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
       list: (page) => listLedger(reader, page),
       last: (input) => lastLedger(reader, input),
       standing: (input) => readStanding(reader, input),
+    },
+    objects: {
+      find: (input) => findObjects(reader, input),
+      list: (input) => listObjects(reader, input),
+      keep: (input) => write('objects.keep', input),
+      drop: (input) => write('objects.drop', input),
     },
     prices: {
       list: () => listPrices(reader),

@@ -15,6 +15,7 @@ export interface Database {
   roll_ups: { cell_id: number } & SumColumns & RollUpHistograms
   ledger: LedgerTable
   running_calls: RunningCallsTable
+  account_objects: AccountObjectsTable
   prices: PricesTable
   audit_log: AuditLogTable
   secrets: SecretsTable
@@ -191,6 +192,8 @@ export interface UsageTable {
   seen_limits: string | null
   attempts: string
   upstream_request_id: string | null
+  /** The vendor's id of an answer that it keeps. */
+  stored_as: string | null
   client_ip: string
   user_agent: string | null
 }
@@ -214,6 +217,15 @@ export interface RunningCallsTable {
   process_id: string
   /** JSON of a CallRecord as it stood when the entry was written. */
   record: string
+}
+
+export interface AccountObjectsTable {
+  account_id: string
+  /** The vendor's. */
+  id: string
+  kind: string
+  user_id: string
+  created_at_ms: number
 }
 
 /** Prices that the operator set, over those that come with the program. */

@@ -8,6 +8,7 @@ import type {
   RestRule,
   VendorWindow,
 } from '../domain/account.ts'
+import type { AccountObject, ObjectKind } from '../domain/account-object.ts'
 import type { ApiKey, KeyStatus } from '../domain/api-key.ts'
 import type { CallRecord, ClientName } from '../domain/call.ts'
 import type { Deadlines } from '../domain/deadline.ts'
@@ -33,6 +34,7 @@ export interface Store extends AsyncDisposable {
   accounts: AccountStore
   usage: UsageStore
   ledger: LedgerStore
+  objects: ObjectStore
   prices: PriceStore
   audit: {
     /** The newest so many, oldest first. */
@@ -169,7 +171,7 @@ export interface AccountStore {
   /** Throws `conflict` if the name is taken. The id is the caller's, because the credentials are sealed for it. */
   add(input: AddAccount): Promise<StoredAccount>
   set(input: { id: string; changes: AccountChanges; by: Actor }): Promise<StoredAccount>
-  /** Usage rows keep the removed account's id. Throws `conflict` if a group's route leads to it. */
+  /** Usage rows keep the removed account's id; what lay there is forgotten. Throws `conflict` if a group's route leads to it. */
   remove(input: { id: string; by: Actor }): Promise<void>
   /**
    * Written by the gateway: puts the account, or the account for some models, out of service for a time (null: back in), or
@@ -350,6 +352,24 @@ export interface Standing {
   keySpentNanoUsd: number
   /** Those of the asked calls that are already in both numbers. */
   recordedCallIds: string[]
+}
+
+/** What vendors keep at one account each. Written by the gateway; announced to nobody. */
+export interface ObjectStore {
+  /** Whose and where the named things are, answers that are stored among them; the newest first, as two vendors may have given one id. */
+  find(input: { ids: readonly string[] }): Promise<AccountObject[]>
+  /** A user's things of one kind at some accounts, but no answers; those behind `after`, in order. */
+  list(input: {
+    userId: string
+    kind: ObjectKind
+    accountIds: readonly string[]
+    order: 'newest' | 'oldest'
+    after: AccountObject | null
+    limit: number
+  }): Promise<AccountObject[]>
+  /** What somebody has already stays as it is; what was another's is theirs now: its vendor has given the name away again. */
+  keep(input: { objects: AccountObject[] }): Promise<void>
+  drop(input: { accountId: string; id: string }): Promise<void>
 }
 
 export interface PriceStore {

@@ -2,6 +2,7 @@ import * as accounts from './queries/accounts.ts'
 import type { Db, Trx } from './queries/db.ts'
 import * as groups from './queries/groups.ts'
 import * as keys from './queries/keys.ts'
+import * as objects from './queries/objects.ts'
 import { setPrices } from './queries/prices.ts'
 import { recordCalls } from './queries/record.ts'
 import { putSecretIfAbsent } from './queries/secrets.ts'
@@ -34,6 +35,8 @@ function writeOperations() {
     'usage.journal': usage.journalCalls,
     'usage.closeInterrupted': usage.closeInterrupted,
     'usage.pruneSlice': usage.pruneSlice,
+    'objects.keep': objects.keepObjects,
+    'objects.drop': objects.dropObject,
     'prices.set': setPrices,
     'secrets.putIfAbsent': putSecretIfAbsent,
   } satisfies Record<string, (trx: Trx, input: never, atMs: number) => Promise<unknown>>

@@ -25,7 +25,7 @@ const SEND_HEADERS = 'undici:client:sendHeaders'
 
 /** One request to an upstream, ready to send. */
 export interface OutgoingRequest {
-  method: 'GET' | 'POST'
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   baseUrl: string
   path: string
   headers: string[]

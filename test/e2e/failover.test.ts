@@ -235,7 +235,7 @@ t.test('what the format of one account cannot say, an account of another serves'
     provider: 'openai',
     baseUrl: `${site.upstream.url}/v1`,
     models: ['*'],
-    priority: 1,
+    priority: 0,
   })
   const gw = await startGateway(t, {
     setUp: async (site) => ({
@@ -245,16 +245,20 @@ t.test('what the format of one account cannot say, an account of another serves'
     }),
   })
   const { mixed, alone, away } = gw.scenes
-  const body = messageRequest(false, { container: 'container_1' })
+  const body = messageRequest(false, { mcp_servers: [{ type: 'url', name: 'm', url: 'https://mcp.example' }] })
   t.match(await gw.call({ key: mixed.key, body }), { status: 200 })
-  t.match(await gw.call({ key: alone.key, body }), { status: 400, text: /container: / })
+  t.match(await gw.call({ key: alone.key, body }), { status: 400, text: /mcp_servers: / })
   for (const told of ['after it was asked', 'while it rests']) {
     const answer = await gw.call({ key: away.key, body })
     t.match(answer, { status: 429, headers: { 'retry-after': /^(60|5\d)$/ } }, told)
   }
   const rows = await gw.settled()
-  const faultsOf = ({ user }: Scene) => rows.filter((row) => row.userId === user.id).map(({ attempts }) => attempts)
-  const unfit = { fault: 'unfit', status: null, message: /^container: / }
+  const faultsOf = ({ user }: Scene) =>
+    rows
+      .filter((row) => row.userId === user.id)
+      .map(({ attempts }) => attempts)
+      .sort((a, b) => b.length - a.length)
+  const unfit = { fault: 'unfit', status: null, message: /^mcp_servers: / }
   t.match(faultsOf(mixed), [[unfit, unfit, unfit, unfit, { fault: null, status: 200 }]], 'more than it may try')
   t.match(faultsOf(alone), [[unfit]])
   t.match(faultsOf(away), [[unfit, { fault: 'rate_limit_error' }], [unfit]])

@@ -203,7 +203,7 @@ t.test('on a healthy gateway', async (t) => {
       status: 204,
       headers: {
         'access-control-allow-origin': 'https://app.example.com',
-        'access-control-allow-methods': 'GET, POST, OPTIONS',
+        'access-control-allow-methods': 'GET, POST, PATCH, DELETE, OPTIONS',
         'access-control-allow-headers': 'x-api-key',
         vary: 'origin',
       },

@@ -30,7 +30,7 @@ export const MODEL_PROTOCOL: Protocol = { ...anthropicMessages, usageMeter: mode
 function modelMeter(): UsageMeter {
   const reading = {
     ...{ usage: { ...NO_USAGE }, reportedModel: null, stopReason: null },
-    ...{ unmetered: false, contentSeen: false, textBytes: 0, ended: null, error: null },
+    ...{ unmetered: false, storedAs: null, contentSeen: false, textBytes: 0, ended: null, error: null },
   }
   return {
     read() {

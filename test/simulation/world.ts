@@ -203,6 +203,8 @@ export class World implements AsyncDisposable {
       path: '',
       operation: 'messages',
       onlyProvider: null,
+      method: 'POST',
+      heldAt: null,
       unfit: null,
       copyFor: (_way, make) => make(),
       releaseBody() {},
@@ -245,7 +247,7 @@ export class World implements AsyncDisposable {
 
 const GOOD_END = {
   ...{ error: null, usage: { ...NO_USAGE }, unmetered: false, estimated: false, reportedModel: null, stopReason: null },
-  ...{ firstTokenMs: null, status: 200, upstreamRequestId: null },
+  ...{ firstTokenMs: null, status: 200, upstreamRequestId: null, storedAs: null },
 }
 
 /** Reads an answer on to its end; a call that is stopped, because its client left, ends there. */

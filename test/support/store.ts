@@ -277,6 +277,7 @@ export function callOf(scene: Scene, changes: Partial<CallRecord> = {}): CallRec
       { accountId: scene.accountId, startedMs: 1, endedMs: 900, status: 200, fault: null, message: null, lost: null },
     ],
     upstreamRequestId: 'req_1',
+    storedAs: null,
     clientIp: '192.0.2.1',
     userAgent: 'claude-cli/2.1.330',
     ...changes,

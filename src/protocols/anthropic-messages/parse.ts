@@ -1,17 +1,27 @@
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
+import { asObject } from '../loose-json.ts'
+import type { Named } from '../named-objects.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
 import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
+import { anthropicNamed } from './named.ts'
 
 const ROUTING_KEYS: ReadonlySet<string> = new Set([
-  ...['model', 'stream', 'max_tokens', 'system', 'messages'],
+  ...['model', 'stream', 'max_tokens', 'system', 'messages', 'container'],
   ...CONVERSATION_FIELDS,
 ])
 
 /** Reads the routing keys from the whole top level; the rest of the body is not parsed. */
 export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
-  return factsOf(headers, keys, tokensMax(keys, 'max_tokens'), () => beginningOf(keys))
+  const facts = factsOf(headers, keys, tokensMax(keys, 'max_tokens'), () => beginningOf(keys))
+  return { ...facts, named: [...containerIn(keys.value('container')), ...anthropicNamed(body)] }
+}
+
+/** What code runs in is kept for a while, and may be named as an object. */
+function containerIn(container: unknown): Named[] {
+  const id = asObject(container)?.id ?? container
+  return typeof id === 'string' ? [{ field: 'container', id }] : []
 }
 
 function beginningOf(keys: ScannedObject): Beginning | null {

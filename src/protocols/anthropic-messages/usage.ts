@@ -89,8 +89,9 @@ class StreamMeter implements UsageMeter, EventReader {
         return
       case 'message_delta': {
         reading.contentSeen = true
-        const delta = data?.delta as { stop_reason?: unknown } | undefined
+        const delta = data?.delta as { stop_reason?: unknown; container?: unknown } | undefined
         if (typeof delta?.stop_reason === 'string') reading.stopReason = delta.stop_reason
+        readContainer(delta?.container, reading)
         mergeUsage(reading.usage, data?.usage as ReportedUsage | undefined)
         return
       }
@@ -141,17 +142,24 @@ function looksLikeDelta(text: string, start: number): boolean {
   )
 }
 
-const BODY_KEYS: ReadonlySet<string> = new Set(['type', 'model', 'stop_reason', 'usage', 'error'])
+const BODY_KEYS: ReadonlySet<string> = new Set(['type', 'model', 'stop_reason', 'usage', 'container', 'error'])
 
 function readBody(answer: ScannedObject, reading: MeterReading): void {
   const model = answer.value('model')
   const stopReason = answer.value('stop_reason')
   if (typeof model === 'string') reading.reportedModel = model
   if (typeof stopReason === 'string') reading.stopReason = stopReason
+  readContainer(answer.value('container'), reading)
   mergeUsage(reading.usage, answer.value('usage') as ReportedUsage | undefined)
   const isError = answer.value('type') === 'error'
   reading.ended = isError ? 'error' : 'complete'
   if (isError) reading.error = { name: 'error', data: `{"type":"error","error":${answer.raw('error') ?? 'null'}}` }
+}
+
+/** What code of the call has run in is kept for a while, for the next call. */
+function readContainer(container: unknown, reading: MeterReading): void {
+  const id = (container as { id?: unknown } | null | undefined)?.id
+  if (typeof id === 'string') reading.storedAs = id
 }
 
 /** A later number replaces the earlier one; nothing is added. What is no count says nothing. */

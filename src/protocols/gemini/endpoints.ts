@@ -6,6 +6,7 @@ import { opaqueMeter } from '../opaque.ts'
 import type { CallFacts, Headers, MeterReading, Protocol } from '../protocol.ts'
 import { scanRequest } from '../request-facts.ts'
 import { gemini } from './index.ts'
+import { geminiNamed } from './named.ts'
 import { parseGeminiPath } from './path.ts'
 
 // Methods of Google's models beside conversations. What they use is not told, or not always, so their price is not known when they are asked for.
@@ -49,6 +50,7 @@ function parseMethod(_headers: Headers, body: Buffer, path: string): CallFacts {
     stream: false,
     maxOutputTokens: null,
     costs: 'unknown',
+    named: geminiNamed(body),
     conversation: () => null,
   }
 }

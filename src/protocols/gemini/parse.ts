@@ -3,6 +3,7 @@ import { type Beginning, CONVERSATION_FIELDS, conversationOf } from '../conversa
 import { isObject } from '../loose-json.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
 import { scanRequest } from '../request-facts.ts'
+import { geminiNamed } from './named.ts'
 import { isEventStream, parseGeminiPath } from './path.ts'
 
 /** Google takes both spellings of every name. */
@@ -32,6 +33,7 @@ export function parseGemini(headers: Headers, body: Buffer, path: string): CallF
     modelAt: null,
     stream: isEventStream(asked),
     maxOutputTokens: Number.isSafeInteger(maxTokens) && (maxTokens as number) >= 0 ? (maxTokens as number) : null,
+    named: geminiNamed(body),
     conversation: () =>
       conversationOf(
         headers,

@@ -1,6 +1,7 @@
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
 import { asObject } from '../loose-json.ts'
+import { openaiNamed } from '../openai/named.ts'
 import { textsIn } from '../openai/texts.ts'
 import type { Headers } from '../protocol.ts'
 import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
@@ -19,7 +20,7 @@ export function parseChat(headers: Headers, body: Buffer): ChatFacts {
   const outputMax = tokensMax(keys, 'max_completion_tokens') ?? tokensMax(keys, 'max_tokens')
   const options = asObject(keys.value('stream_options'))
   const facts = factsOf(headers, keys, outputMax, () => beginningOf(keys))
-  return { ...facts, includeUsage: options?.include_usage === true }
+  return { ...facts, named: openaiNamed(body), includeUsage: options?.include_usage === true }
 }
 
 /** What the operator said before the first user, and what that said. */

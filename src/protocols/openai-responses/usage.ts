@@ -42,6 +42,8 @@ export function responsesMeter(stream: boolean): UsageMeter {
 
 /** Of a response; those that count tokens, or compact, answer with some of them. */
 const RESPONSE_KEYS: ReadonlySet<string> = new Set([
+  'id',
+  'store',
   'model',
   'status',
   'incomplete_details',
@@ -157,10 +159,12 @@ function readBody(answer: ScannedObject, reading: MeterReading): void {
 }
 
 function readResponse(answer: ScannedObject, reading: MeterReading): void {
+  const id = answer.value('id')
   const model = answer.value('model')
   const status = answer.value('status')
   const incomplete = answer.value('incomplete_details') as { reason?: unknown } | null | undefined
   if (typeof model === 'string') reading.reportedModel = model
+  if (typeof id === 'string' && answer.value('store') === true) reading.storedAs = id
   if (typeof incomplete?.reason === 'string') reading.stopReason = incomplete.reason
   else if (typeof status === 'string' && status !== 'in_progress') reading.stopReason = status
   readUsage(reading.usage, answer.value('usage') as ReportedUsage | undefined)

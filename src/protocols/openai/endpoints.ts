@@ -7,6 +7,7 @@ import { opaqueMeter } from '../opaque.ts'
 import { openaiChat } from '../openai-chat/index.ts'
 import type { AnswerEdit, CallFacts, Headers, MeterReading, Protocol, UsageMeter } from '../protocol.ts'
 import { checkedModel, factsOf, scanRequest } from '../request-facts.ts'
+import { openaiNamed } from './named.ts'
 
 // OpenAI's endpoints beside conversations: clients and accounts of Chat Completions have them, errors and models look as they do there, and only requests and answers are others.
 
@@ -48,7 +49,7 @@ function jsonFields(headers: Headers, body: Buffer, defaultModel: string | null)
     return typeof value === 'string' ? value : undefined
   }
   if (defaultModel === null || keys.raw('model') !== undefined) {
-    return { facts: factsOf(headers, keys, null, () => null), text }
+    return { facts: { ...factsOf(headers, keys, null, () => null), named: openaiNamed(body) }, text }
   }
   const conversation = () =>
     conversationOf(

@@ -1,5 +1,6 @@
 import { type Account, type Credentials, secretOf } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
+import { asWritten } from '../as-written.ts'
 import { forwardedHeaders, type HeaderRules } from '../forwarded-headers.ts'
 import { withoutSecrets } from '../forwarded-query.ts'
 import type { Forwarded, Operation, UpstreamRequest } from '../provider.ts'
@@ -27,18 +28,15 @@ export function anthropicRequest(
   body: Buffer | null,
 ): UpstreamRequest {
   const place = PATHS[operation]
-  if (!place) throw new GatewayError('not_supported', `Anthropic has nothing like '${operation}'`)
+  if (!place && operation !== 'objects')
+    throw new GatewayError('not_supported', `Anthropic has nothing like '${operation}'`)
   const own: Record<string, string> = { 'x-api-key': secretOf(credentials), 'accept-encoding': 'identity' }
   const isOurs = operation === 'models' || forwarded.path === undefined
   if (isOurs && forwarded.headers['anthropic-version'] === undefined) own['anthropic-version'] = OWN_VERSION
   const ours = { ...own, ...account.headers }
   const headers = forwardedHeaders(forwarded.headers, FORWARDED, account.headers)
   for (const name in ours) headers.push(name, ours[name] as string)
-  return {
-    method: place.method,
-    baseUrl: account.baseUrl,
-    path: place.path + withoutSecrets(forwarded.query),
-    headers,
-    body,
-  }
+  const target = { baseUrl: account.baseUrl, headers }
+  if (!place) return { ...target, ...asWritten(forwarded, body) }
+  return { ...target, method: place.method, path: place.path + withoutSecrets(forwarded.query), body }
 }

@@ -1,4 +1,5 @@
 import type { Credentials } from '../../domain/account.ts'
+import { asWritten } from '../as-written.ts'
 import { withoutSecrets } from '../forwarded-query.ts'
 import { askedOfGoogle } from '../google/asked.ts'
 import { enveloped, envelopedCount, isCodeAssist } from '../google/envelope.ts'
@@ -16,6 +17,7 @@ export function geminiRequest(
   const target = { baseUrl: account.baseUrl, headers: googleHeaders(forwarded.headers, account, credentials) }
   if (isCodeAssist(account))
     return { ...target, method: 'POST', ...inEnvelope(operation, forwarded, credentials, body) }
+  if (operation === 'objects') return { ...target, ...asWritten(forwarded, body) }
   if (operation === 'models') {
     return { ...target, method: 'GET', path: `/v1beta/models${listQuery(forwarded.query)}`, body }
   }

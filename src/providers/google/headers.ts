@@ -14,7 +14,7 @@ const FORWARDED: HeaderRules = {
     'x-server-timeout',
     'x-gemini-api-privileged-user-id',
   ]),
-  prefixes: [],
+  prefixes: ['x-goog-upload-'],
 }
 
 /** Names and values in turn: the client's, in place of them ours, in place of both the operator's. */

@@ -1,6 +1,7 @@
 import { type Account, type Credentials, secretOf } from '../../domain/account.ts'
 import type { ProtocolName } from '../../domain/call.ts'
 import { GatewayError } from '../../domain/errors.ts'
+import { asWritten } from '../as-written.ts'
 import { forwardedHeaders, type HeaderRules } from '../forwarded-headers.ts'
 import { withoutSecrets } from '../forwarded-query.ts'
 import type { Forwarded, Operation, UpstreamRequest } from '../provider.ts'
@@ -75,6 +76,7 @@ export function openaiRequest(
   const ours = { ...own, ...account.headers }
   const headers = forwardedHeaders(forwarded.headers, FORWARDED, ours)
   for (const name in ours) headers.push(name, ours[name] as string)
+  if (operation === 'objects') return { baseUrl: account.baseUrl, headers, ...asWritten(forwarded, body, '/v1') }
   return {
     method: operation === 'models' ? 'GET' : 'POST',
     baseUrl: account.baseUrl,

@@ -137,6 +137,7 @@ export async function removeAccount(
   const account = await getAccount(trx, input.id)
   await requireNoRoute(trx, account)
   await trx.deleteFrom('group_accounts').where('account_id', '=', input.id).execute()
+  await trx.deleteFrom('account_objects').where('account_id', '=', input.id).execute()
   await trx.deleteFrom('accounts').where('id', '=', input.id).execute()
   await announceBy(trx, atMs, {
     by: input.by,

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { FakeUpstream } from '../../src/demo/fake-upstream.ts'
-import { anthropicSdk, googleSdk, openaiSdk } from '../clients/install.ts'
+import { anthropicSdk, googleSdk, openaiSdk } from './install.ts'
 
 // The packages are not there when types are checked, so what they export is untyped here.
 // biome-ignore lint/suspicious/noExplicitAny: untyped on purpose
