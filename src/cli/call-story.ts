@@ -46,8 +46,16 @@ function factsText(out: Output, call: StoredCall, name: Names): string {
       'outcome',
       `${call.outcome}${call.error ? ` (${printable(call.error)})` : ''}, HTTP ${call.status || 'none'}${call.stopReason ? `, stop reason ${printable(call.stopReason)}` : ''}`,
     ],
+    ['left out', droppedText(call)],
+    ['stored as', call.storedAs && printable(call.storedAs)],
     ['upstream request', call.upstreamRequestId && printable(call.upstreamRequestId)],
   ])
+}
+
+/** What of the request had no place where it was sent. */
+function droppedText({ attempts }: StoredCall): string | null {
+  const dropped = attempts.flatMap((attempt) => attempt.dropped ?? [])
+  return dropped.length > 0 ? printable(dropped.join(', ')) : null
 }
 
 function limitsText(out: Output, limits: SeenLimit[], name: Names): string {

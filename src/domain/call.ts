@@ -47,6 +47,8 @@ export interface Attempt {
   message: string | null
   /** Of one that failed, what its upstream reported all the same; null for nothing. The operator bears it, never the caller. */
   lost: LostUsage | null
+  /** Of the one that answered, names of what of the request its upstream did not get, as there is no place for it; absent = it got all. */
+  dropped?: string[]
 }
 
 /** What a failed attempt has used: the kinds that were used at all, at list price. */

@@ -29,6 +29,8 @@ export interface UpstreamFault {
   disables: boolean
   /** True if the upstream may already be working on the call, so that trying again could do it twice. */
   mayBeRunning: boolean
+  /** The request brings thoughts of earlier turns that this account cannot read: it may be asked without them. Absent = it does not. */
+  strangeThoughts?: true
   /** Null if no head came. */
   upstreamStatus: number | null
   /** Lower-case names; empty if no head came. */

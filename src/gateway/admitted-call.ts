@@ -181,6 +181,7 @@ export class AdmittedCall implements RunningCall {
       fault: fault?.reason ?? null,
       message: fault && redact(fault.message),
       lost,
+      ...('answer' in result && result.answer.dropped.length > 0 && { dropped: shownOf(result.answer.dropped) }),
     })
     if ('answer' in result) this.#answered = true
     else if (wasStopped) this.#reported = result.used
@@ -261,6 +262,15 @@ export class AdmittedCall implements RunningCall {
     })
   }
 }
+
+/** Of names that a client chose, as many as a row may hold. */
+function shownOf(names: readonly string[]): string[] {
+  const shown = names.slice(0, NAMES_MAX).map((name) => name.slice(0, NAME_CHARACTERS_MAX))
+  return names.length > NAMES_MAX ? [...shown, '…'] : shown
+}
+
+const NAMES_MAX = 50
+const NAME_CHARACTERS_MAX = 100
 
 function seenIn({ standings }: Admission): SeenLimit[] | null {
   return standings?.map(({ subject, subjectId, limit, used }) => ({ subject, subjectId, limit, used })) ?? null

@@ -20,6 +20,10 @@ export interface Call extends Disposable {
    * asked so, and counts it as held too. Throws `limited` and `unavailable` if too much is held, and what `make` throws.
    */
   copyFor<T>(way: string, make: () => T): T
+  /** The body without what it has named so; what is known of it is read anew. Throws `invalid_request`. */
+  leaveOut(name: string, body: Buffer): void
+  /** Names of what it has been asked on without. */
+  leftOut: readonly string[]
   /** The body is no longer needed, and no longer counted as held. */
   releaseBody(): void
   headers: Headers

@@ -14,7 +14,7 @@ import type { Gateway } from './gateway.ts'
 import { readCall, type Wanted } from './read-call.ts'
 import { Relay } from './relay.ts'
 import { clearRest, leaveToAsk, restIfToBlame, underRules } from './rests.ts'
-import { type Wire, wireTo } from './wire.ts'
+import { leaveThoughtsOut, type Wire, wireTo } from './wire.ts'
 
 /**
  * One client request, from first byte to charge.
@@ -95,6 +95,7 @@ export async function ask(gateway: Gateway, running: AdmittedCall, client: Clien
       }
       const fault = underRules(serving.account, result.fault)
       restIfToBlame(gateway, serving, fault, upstreamModel, leave)
+      if (fault.strangeThoughts && leaveThoughtsOut(call)) continue
       const told = failover.noteFailure({ serving, fault }, gateway.clock() - startedMs)
       if (client.left || !failover.mayGoOn) throw errorFor(gateway, call, told)
     } else {

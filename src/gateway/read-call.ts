@@ -45,7 +45,7 @@ export async function readCall(
     const releaseBody = () => {
       call.body = null
       copy = null
-      facts.conversation = nobodyAsks // it would hold the body for as long as the call lasts
+      call.facts.conversation = nobodyAsks // it would hold the body for as long as the call lasts
       held.release()
     }
     const call: Call = {
@@ -56,6 +56,13 @@ export async function readCall(
       caller,
       body: held.bytes,
       copyFor,
+      leftOut: [],
+      leaveOut(name, without) {
+        call.facts = protocol.parse(req.headers, without, url)
+        call.body = without
+        call.leftOut = [...call.leftOut, name]
+        copy = null
+      },
       releaseBody,
       [Symbol.dispose]: releaseBody,
       headers: req.headers,

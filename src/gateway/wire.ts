@@ -67,13 +67,23 @@ function bringsForeignThoughts(
   return hasOthers && mayHoldForeignSignature(body)
 }
 
+/** Asks on without thoughts that the account cannot read. False if there are none, or no more. */
+export function leaveThoughtsOut({ body, protocol, leftOut, leaveOut }: Call): boolean {
+  if (body === null || leftOut.includes(THOUGHTS)) return false
+  const without = protocol.withoutThoughts?.(body)
+  if (without) leaveOut(THOUGHTS, without)
+  return Boolean(without)
+}
+
+const THOUGHTS = 'reasoning'
+
 function nativeWire(call: Call, upstreamModel: string): Wire {
   const { protocol, facts, headers, query, method, path, id } = call
   return {
     protocol,
     forwarded: { protocol: protocol.name, headers, query, method, path, model: upstreamModel, callId: id },
     body: bodyOf(call, upstreamModel),
-    dropped: [],
+    dropped: call.leftOut,
     clientStreams: (upstreamStreams) => upstreamStreams,
     editFor: (upstreamStreams) => protocol.answerEdit(facts, upstreamModel, upstreamStreams),
     refusal: () => null,
@@ -132,7 +142,7 @@ function translatedWire(
       callId: id,
     },
     body: translation.body,
-    dropped: translation.dropped,
+    dropped: [...call.leftOut, ...translation.dropped],
     clientStreams: () => facts.stream,
     editFor: (upstreamStreams) => editOf(translation, upstreamStreams, facts.stream),
     refusal: (status, body) => translation.error(status, body, id),

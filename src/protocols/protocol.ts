@@ -19,6 +19,8 @@ export interface Protocol {
   usageMeter(stream: boolean): UsageMeter
   /** The body as accounts are asked, where that is for more than the client wants to see; absent, or the same = as it came. */
   askedBody?(facts: CallFacts, body: Buffer): Buffer
+  /** A request without the thoughts of earlier turns; absent, or null = it has none, or would mean something else without them. */
+  withoutThoughts?(body: Buffer): Buffer | null
   /** How an answer has to be changed for whoever asked so; null = its bytes pass, as they do unless there is a reason. */
   answerEdit(facts: CallFacts, upstreamModel: string, stream: boolean): AnswerEdit | null
   /** Bytes that mean nothing to a client and show that the stream lives; only between whole events. */

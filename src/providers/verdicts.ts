@@ -8,11 +8,14 @@ import type { ResponseHead } from './provider.ts'
 /** Whose fault an error is, and what it means for the account. */
 export interface Verdict extends Pick<UpstreamFault, 'blame' | 'rest'> {
   disables?: boolean
+  strangeThoughts?: true
 }
 
 const verdict = (blame: Blame, rest: RestKind | null = null): Verdict => ({ blame, rest })
 
 export const REQUEST = verdict('request')
+/** What another organisation's models have thought: nobody else can read it. */
+export const STRANGE_THOUGHTS: Verdict = { ...REQUEST, strangeThoughts: true }
 export const CREDENTIAL = verdict('account', 'credential')
 /** The account may not do this one thing. Another may, and this one may do others: what a client asks for rests nobody. */
 export const NOT_THIS = verdict('account')
@@ -66,11 +69,11 @@ export function isPage(text: string): boolean {
 export function faultOf(
   head: ResponseHead,
   body: Buffer,
-  { blame, rest, disables = false }: Verdict,
+  { blame, rest, disables = false, strangeThoughts }: Verdict,
   { said, full, retryAfterMs }: { said: Said | null; full: FullWindows | null; retryAfterMs: number | null },
 ): UpstreamFault {
   return {
-    ...{ blame, rest, disables },
+    ...{ blame, rest, disables, ...(strangeThoughts && { strangeThoughts }) },
     scope: full?.scope ?? 'account',
     restUntilMs: full?.untilMs ?? null,
     reason: said?.type ?? (head.status < 400 ? 'invalid_answer' : `http_${head.status}`),
@@ -84,9 +87,12 @@ export function faultOf(
 }
 
 /** An error event inside a stream as a fault. */
-export function streamFaultOf({ blame, rest, disables = false }: Verdict, said: Said | null): UpstreamFault {
+export function streamFaultOf(
+  { blame, rest, disables = false, strangeThoughts }: Verdict,
+  said: Said | null,
+): UpstreamFault {
   return {
-    ...{ blame, rest, disables },
+    ...{ blame, rest, disables, ...(strangeThoughts && { strangeThoughts }) },
     scope: 'account',
     restUntilMs: null,
     reason: said?.type ?? 'error_event',

@@ -144,6 +144,8 @@ t.test('what a format has no place for is named, or refused by name', async (t) 
   const more = { metadata: { user_id: 'u' }, service_tier: 'auto' }
   const answer = await gw.call({ key, path, body: { ...body, ...more } })
   t.match(answer, { status: 200, headers: { 'x-subgate-dropped': /metadata.*service_tier|service_tier.*metadata/ } })
+  const [row] = await gw.settled()
+  t.same(row?.attempts[0]?.dropped?.toSorted(), ['metadata', 'service_tier'], 'its row says so')
   const refused = await gw.call({ key, path, body: { ...body, mcp_servers: [{}] } })
   t.match(refused, { status: 400, text: /mcp_servers: / })
   gw.upstream.always({
@@ -192,6 +194,46 @@ t.test('thoughts that another vendor signed stay at home when the conversation m
   t.notMatch(foreign.sent, /thinking|subgate/)
   t.match(foreign.sent, /"text":"yes"/)
   t.match(foreign.dropped, /reasoning/)
+})
+
+t.test('thoughts that another organisation of OpenAI’s has encrypted are left out when they are refused', async (t) => {
+  const refusal = { message: 'The encrypted content gAAA could not be verified.', type: 'invalid_request_error' }
+  const script: Script = {
+    status: 400,
+    body: JSON.stringify({ error: { ...refusal, param: null, code: 'invalid_encrypted_content' } }),
+  }
+  const gw = await startGateway(t, {
+    setUp: async (site) => {
+      const scene = (scripts: Script[], modelMap = {}) =>
+        site.scene({ accounts: [{ ...ACCOUNTS.openai(site.upstream.url), models: ['*'], scripts, ...modelMap }] })
+      const map = { modelMap: { [MODEL]: 'gpt-6.1-sol' } }
+      return {
+        once: await scene([script], map),
+        always: await scene([script, script]),
+        compacted: await scene([script]),
+      }
+    },
+  })
+  const thought = { type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: 'gAAA' }
+  const hosted = { type: 'web_search_call', id: 'ws_1', status: 'completed' }
+  const words = { type: 'message', role: 'user', content: 'go on' }
+  const asked = (input: object[]) => ({ model: MODEL, input, store: false })
+  const ask = (scene: 'once' | 'always' | 'compacted', input: object[]) =>
+    gw.call({ key: gw.scenes[scene].key, path: '/v1/responses', body: asked(input) })
+  const answer = await ask('once', [thought, hosted, words])
+  t.match(answer, { status: 200, headers: { 'x-subgate-dropped': 'reasoning' } })
+  t.same(JSON.parse(gw.upstream.seen.at(-1)?.body ?? ''), { ...asked([hosted, words]), model: 'gpt-6.1-sol' })
+  t.match(JSON.parse(answer.text), { model: MODEL })
+  const [row] = await gw.settled()
+  t.match(row?.attempts, [
+    { fault: 'invalid_encrypted_content', status: 400 },
+    { fault: null, dropped: ['reasoning'] },
+  ])
+  t.match(await ask('always', [thought, words]), { status: 400, text: /could not be verified/ }, 'once, and no more')
+  t.equal(gw.upstream.seen.length, 4)
+  const shortened = { type: 'compaction', encrypted_content: 'gAAA' }
+  t.match(await ask('compacted', [shortened, thought, words]), { status: 400, text: /could not be verified/ })
+  t.equal(gw.upstream.seen.length, 5, 'what stands for a conversation is not left out')
 })
 
 t.test('what another call has left at an account is nobody else’s', async (t) => {

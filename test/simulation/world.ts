@@ -206,6 +206,8 @@ export class World implements AsyncDisposable {
       method: 'POST',
       heldAt: null,
       unfit: null,
+      leftOut: [],
+      leaveOut() {},
       copyFor: (_way, make) => make(),
       releaseBody() {},
       headers: {},

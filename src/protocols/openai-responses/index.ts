@@ -5,6 +5,7 @@ import type { Protocol } from '../protocol.ts'
 import { responsesCodec } from './codec.ts'
 import { renderResponsesStreamError } from './errors.ts'
 import { parseResponses } from './parse.ts'
+import { withoutThoughts } from './thoughts.ts'
 import { responsesMeter } from './usage.ts'
 
 const COMMENT = Buffer.from(': keep-alive\n\n')
@@ -14,6 +15,7 @@ export const openaiResponses: Protocol = {
   name: 'openai-responses',
   parse: parseResponses,
   usageMeter: responsesMeter,
+  withoutThoughts,
   answerEdit: ({ requestedModel }, upstreamModel, stream) =>
     modelEdit(upstreamModel, requestedModel, stream, { holder: 'response', once: false }),
   keepAlive: () => COMMENT,

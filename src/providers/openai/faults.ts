@@ -17,6 +17,7 @@ import {
   REQUEST,
   retryAfterOf,
   type Said,
+  STRANGE_THOUGHTS,
   statusVerdict,
   streamFaultOf,
   unnamedVerdict,
@@ -56,6 +57,7 @@ const BY_WORD: ReadonlyMap<string, Verdict> = new Map([
   ['permission_error', NOT_THIS],
   ['insufficient_permissions', NOT_THIS],
 
+  ['invalid_encrypted_content', STRANGE_THOUGHTS],
   ['invalid_request_error', REQUEST],
   ['context_length_exceeded', REQUEST],
   ['invalid_prompt', REQUEST],
