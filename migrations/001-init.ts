@@ -171,6 +171,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('kind', 'text', (c) => c.notNull())
     .addColumn('user_id', 'text', (c) => c.notNull())
     .addColumn('created_at_ms', 'bigint', (c) => c.notNull())
+    .addColumn('expires_at_ms', 'bigint')
     .addPrimaryKeyConstraint('account_objects_pk', ['id', 'account_id'])
     .execute()
   const objectsOf = db.schema.createIndex('account_objects_by_user').on('account_objects')

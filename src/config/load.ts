@@ -23,6 +23,8 @@ export interface Config {
   server: {
     host: string
     port: number
+    /** Without a slash at its end; null = as requests say. */
+    publicUrl: string | null
     trustedProxies: string[]
     maxBodyBytes: number
     maxConnections: number
@@ -237,6 +239,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
     server: {
       host: optional<string>('server.host') ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
       port: get('server.port'),
+      publicUrl: optional<string>('server.public_url')?.replace(/\/+$/, '') ?? null,
       trustedProxies: get('server.trusted_proxies'),
       maxBodyBytes: get('server.max_request_body_size'),
       maxConnections: get('server.max_connections'),

@@ -234,7 +234,7 @@ export const schema = z.strictObject({
   ),
   unmetered: oneOf(
     ['record', 'refuse'],
-    'What happens to a call of which nobody can tell what it costs, since its answer does not say (images, speech, some transcripts and embeddings): pass it and record cost 0, flagged; or refuse it. Default: record in simple mode, refuse in saas mode.',
+    'What happens to a call of which nobody can tell what it costs, since its answer does not say (images, speech, some transcripts and embeddings; batches, caches and videos): pass it and record cost 0, flagged; or refuse it. Default: record in simple mode, refuse in saas mode.',
     null,
     reloads,
   ),
@@ -255,6 +255,12 @@ export const schema = z.strictObject({
       port: whole(0, 65535, 'The port to listen on; 0 picks a free one.', 8080, { legacyEnv: 'SERVER_PORT' }),
       mode: oneOf(['release', 'debug'], 'debug logs more; secrets stay redacted.', 'release', {
         legacyEnv: 'SERVER_MODE',
+      }),
+      public_url: key(z.url({ protocol: /^https?$/ }), {
+        help: 'How clients reach this gateway, for the addresses in its answers. Default: as the request says, and https where a trusted proxy says so.',
+        type: 'URL',
+        default: null,
+        ...reloads,
       }),
       trusted_proxies: list(cidr, 'CIDRs', 'Reverse proxies whose X-Forwarded-For is believed.', [], reloads),
       max_request_body_size: size('Larger request bodies are refused with 413.', '32MiB', reloads),

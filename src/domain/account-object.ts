@@ -14,4 +14,6 @@ export interface AccountObject {
   userId: string
   /** Unix ms. */
   createdAtMs: number
+  /** When its vendor has forgotten it at the latest, unix ms; null = not by itself. */
+  expiresAtMs: number | null
 }

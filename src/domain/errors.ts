@@ -28,6 +28,8 @@ export interface ErrorFacts {
   retryAfterMs?: number
   /** `false` = trying again cannot help; clients that obey `x-should-retry` stop at once. */
   shouldRetry?: boolean
+  /** It is about a thing at an account (a file, a batch …), and no model. */
+  isAboutObject?: true
   /** The operator wants clients to see this status instead of the code's own. */
   status?: number
   /** The caller has used up a limit of its own over this window: clients that know such limits show the message. */

@@ -58,33 +58,40 @@ export async function homeOfFiles(gateway: Gateway, call: Call): Promise<string 
   return newest?.accountId ?? null
 }
 
-/** Keeps whose it is and where it lies, before anybody hears of it. */
+/**
+ * Keeps whose it is and where it lies, before anybody hears of it. `areNew`: their vendor has just made them, and if one of the names
+ * was another's, it has been given away again.
+ */
 export async function keepObjects(
-  { store, clock }: Gateway,
+  { store, clock, log }: Gateway,
   { caller }: Call,
   accountId: string,
-  told: readonly { kind: ObjectKind; id: string }[],
+  told: readonly { kind: ObjectKind; id: string; lifetimeMs: number | undefined }[],
+  areNew: boolean,
 ): Promise<void> {
   if (told.length === 0) return
-  const whose = { accountId, userId: caller.user.id }
-  const known = await store.objects.find({ ids: told.map(({ id }) => id) })
-  const isKnown = (id: string) =>
-    known.some((one) => one.id === id && one.accountId === accountId && one.userId === whose.userId)
-  const news = told.filter(({ id }) => !isKnown(id))
-  const objects = news.map((one): AccountObject => ({ ...one, ...whose, createdAtMs: clock() }))
-  if (objects.length > 0) await store.objects.keep({ objects })
+  const userId = caller.user.id
+  const known = (await store.objects.find({ ids: told.map(({ id }) => id) })).filter(
+    (one) => one.accountId === accountId,
+  )
+  const news = told.filter(({ id }) => !known.some((one) => one.id === id && one.userId === userId))
+  const taken = known.filter((one) => one.userId !== userId)
+  for (const { id, userId: before } of taken) {
+    log.warn({ id, accountId, before, userId, areNew }, 'a vendor has given the name of something to two users')
+  }
+  const createdAtMs = clock()
+  const objects = news.map(({ kind, id, lifetimeMs }): AccountObject => {
+    const expiresAtMs = lifetimeMs === undefined ? null : createdAtMs + lifetimeMs
+    return { kind, id, accountId, userId, createdAtMs, expiresAtMs }
+  })
+  if (objects.length > 0) await store.objects.keep({ objects, areNew })
 }
 
 export function notThere({ field, id }: Named): GatewayError {
   const shown = id.length > SHOWN_CHARACTERS ? `${id.slice(0, SHOWN_CHARACTERS)}…` : id
   return new GatewayError('not_found', `${field}: there is no '${shown}' that this API key can use`, {
-    shouldRetry: false,
+    ...{ shouldRetry: false, isAboutObject: true },
   })
 }
 
 const SHOWN_CHARACTERS = 100
-
-/** Where the client has reached this gateway. */
-export function originOf({ headers }: Call): string {
-  return `${headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'}://${headers.host ?? 'localhost'}`
-}

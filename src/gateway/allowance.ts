@@ -35,7 +35,7 @@ export function requireMetered({ config }: Gateway, { facts }: { facts: Pick<Cal
 export async function requireRate(
   gateway: Gateway,
   { key }: Caller,
-  doing: 'count tokens' | 'list models' | 'read its usage' | 'ask for files and the like',
+  doing: 'count tokens' | 'list models' | 'read its usage' | 'ask for files and the like' | 'list files and the like',
   perMinute: number,
 ): Promise<void> {
   if (await gateway.live.countPerMinute(`${doing} ${key.id}`, perMinute)) return

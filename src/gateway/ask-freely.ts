@@ -1,4 +1,5 @@
 import { GatewayError } from '../domain/errors.ts'
+import type { UpstreamFault } from '../domain/fault.ts'
 import { type AttemptResult, attempt, type GoodAnswer, type StopReason } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { ServingAccount } from './directory.ts'
@@ -10,6 +11,16 @@ import type { Stoppable } from './stoppable.ts'
 import { upstreamModelFor } from './upstream-model.ts'
 import { wireTo } from './wire.ts'
 
+/** Who is asked, and how. */
+export interface FreeQuestion {
+  /** The best first. */
+  accounts: readonly ServingAccount[]
+  /** Unix ms by which an account has to have answered. */
+  dueMs(serving: ServingAccount): number
+  /** The answer is something new: after an account that may have made it nobody else is asked. */
+  makes?: boolean
+}
+
 /**
  * For what takes no slot and leaves no usage row: asks one account after the other, until one answers, and rests none of
  * them. Throws what the client is to hear when none does. Whoever gets the answer has to end its exchange.
@@ -18,8 +29,7 @@ export async function askFreely(
   gateway: Gateway,
   call: Call,
   stoppable: Stoppable,
-  accounts: readonly ServingAccount[],
-  dueMs: (serving: ServingAccount) => number,
+  { accounts, dueMs, makes = false }: FreeQuestion,
 ): Promise<GoodAnswer> {
   let last: Failure | null = null
   for (const serving of accounts.slice(0, gateway.config.gateway.maxAttempts)) {
@@ -27,11 +37,16 @@ export async function askFreely(
     const result = await askOne(gateway, call, stoppable, serving, dueMs(serving))
     if ('answer' in result) return result.answer
     last = { serving, fault: underRules(serving.account, result.fault) }
-    if (last.fault.blame === 'request' || last.fault.blame === 'client') break
+    if (!mayBeAskedElsewhere(last.fault, makes)) break
   }
   // Google says so of what is gone.
   if (call.heldAt !== null && last?.fault.upstreamStatus === 403) throw goneOrClosed()
   throw errorFor(gateway, call, last as Failure)
+}
+
+function mayBeAskedElsewhere({ blame, reason, mayBeRunning }: UpstreamFault, makes: boolean): boolean {
+  if (makes) return blame === 'account' || reason === 'connect_failed'
+  return (blame === 'account' || blame === 'upstream') && !mayBeRunning
 }
 
 async function askOne(
@@ -57,5 +72,5 @@ async function askOne(
 
 function goneOrClosed(): GatewayError {
   const message = 'what is asked for is not there any more, or its vendor does not let it be read'
-  return new GatewayError('not_found', message, { shouldRetry: false })
+  return new GatewayError('not_found', message, { shouldRetry: false, isAboutObject: true })
 }

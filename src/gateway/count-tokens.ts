@@ -46,10 +46,10 @@ export async function countTokens(
 }
 
 async function answer(gateway: Gateway, call: Call, client: ClientAnswer): Promise<void> {
-  const { candidates } = requireCandidates(gateway, call)
+  const { candidates: accounts } = requireCandidates(gateway, call)
   const dueMs = (serving: ServingAccount) => call.arrivedMs + deadlineMs(gateway, serving, 'firstEventMs')
   using stoppable = new Stoppable(gateway, client)
-  const answer = await askFreely(gateway, call, stoppable, candidates, dueMs)
+  const answer = await askFreely(gateway, call, stoppable, { accounts, dueMs })
   const { reader, exchange, whole } = answer
   exchange.cancel('over')
   if (!whole) throw new GatewayError('overloaded', 'the upstream answered with something else than a count')

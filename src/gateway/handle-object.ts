@@ -5,7 +5,7 @@ import { newCallId } from '../lib/id.ts'
 import { objectOf } from '../protocols/loose-json.ts'
 import type { Named } from '../protocols/named-objects.ts'
 import type { ObjectEndpoint, ObjectFormat } from '../protocols/objects.ts'
-import { homeOfFiles, keepObjects, originOf, whereItLies } from './account-objects.ts'
+import { homeOfFiles, keepObjects, notThere, whereItLies } from './account-objects.ts'
 import { requireMetered, requireQuota, requireRate } from './allowance.ts'
 import { askFreely } from './ask-freely.ts'
 import type { GoodAnswer } from './attempt.ts'
@@ -17,6 +17,7 @@ import type { ServingAccount } from './directory.ts'
 import { countRefusal, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { listObjects } from './list-objects.ts'
+import { originOf } from './origin.ts'
 import { readCall } from './read-call.ts'
 import { Relay } from './relay.ts'
 import { Stoppable } from './stoppable.ts'
@@ -24,6 +25,19 @@ import { UpstreamRefusal } from './upstream-refusal.ts'
 
 /** Of one key. */
 const REQUESTS_PER_MINUTE = 600
+/** Each asks accounts many times. */
+const LISTS_PER_MINUTE = 60
+
+/** A request about what lies at an account. */
+export interface ObjectRequest {
+  call: Call
+  format: ObjectFormat
+  endpoint: ObjectEndpoint
+  client: ClientAnswer
+  stoppable: Stoppable
+  /** Where the client has reached this gateway. */
+  origin: string
+}
 
 /**
  * One request about what lies at an account: files, batches, stored responses and the like. It takes no slot and leaves no
@@ -46,11 +60,15 @@ export async function handleObject(
     using call = await readCall(gateway, format.protocol, req, { callId, arrivedMs, wanted })
     gateway.counters.add('objects')
     if (gateway.running.draining) throw shuttingDown()
-    await requireRate(gateway, call.caller, 'ask for files and the like', REQUESTS_PER_MINUTE)
+    if (endpoint.does === 'list') await requireRate(gateway, call.caller, 'list files and the like', LISTS_PER_MINUTE)
+    else await requireRate(gateway, call.caller, 'ask for files and the like', REQUESTS_PER_MINUTE)
     await requireQuota(gateway, call.caller)
     if (endpoint.unmetered) requireMayBeUnmetered(gateway, call)
-    if (endpoint.does === 'list') await listObjects(gateway, call, format, endpoint, client)
-    else await answer(gateway, call, format, endpoint, client, segment)
+    // Whoever leaves while something is made has it all the same, and has to find it.
+    using stoppable = new Stoppable(gateway, client, { staysForClient: endpoint.does !== 'make' })
+    const request = { call, format, endpoint, client, stoppable, origin: originOf(gateway, req) }
+    if (endpoint.does === 'list') await listObjects(gateway, request)
+    else await answer(gateway, request, segment)
   } catch (error) {
     countRefusal(gateway, error, client)
     client.sendError(error)
@@ -65,48 +83,48 @@ function requireMayBeUnmetered(gateway: Gateway, { caller }: Call): void {
   throw new GatewayError('forbidden', message, { shouldRetry: false })
 }
 
-async function answer(
-  gateway: Gateway,
-  call: Call,
-  format: ObjectFormat,
-  endpoint: ObjectEndpoint,
-  client: ClientAnswer,
-  segment: string,
-): Promise<void> {
-  const id = idIn(call, format, endpoint, segment)
+async function answer(gateway: Gateway, request: ObjectRequest, segment: string): Promise<void> {
+  const { call, endpoint, stoppable } = request
+  const id = idIn(request, segment)
   const named = id === null ? [] : [{ field: endpoint.kind, id }]
-  call.heldAt = await whereItLies(gateway, call, [...named, ...namedIn(call, format, endpoint)])
+  call.heldAt = await whereItLies(gateway, call, [...named, ...namedIn(request)])
+  call.path = pathOf(request, segment)
   const accounts = call.heldAt === null ? await inOrder(gateway, call) : requireCandidates(gateway, call).candidates
   const dueMs = (serving: ServingAccount) => call.arrivedMs + deadlineMs(gateway, serving, 'answerMs')
-  using stoppable = new Stoppable(gateway, client)
   const isDeleted = endpoint.does === 'delete' && id !== null
   let answer: GoodAnswer
   try {
-    answer = await askFreely(gateway, call, stoppable, accounts, dueMs)
+    answer = await askFreely(gateway, call, stoppable, { accounts, dueMs, makes: endpoint.does === 'make' })
   } catch (error) {
     const isGone = error instanceof UpstreamRefusal && error.status === 404
     if (isGone && isDeleted) await drop(gateway, call, id)
     throw error
   }
   try {
-    if (endpoint.tells) await takeIn(gateway, call, format, endpoint, answer)
+    if (endpoint.tells) await takeIn(gateway, request, answer)
     if (isDeleted) await drop(gateway, call, id)
-    await relay(gateway, call, client, stoppable, answer)
+    await relay(gateway, request, answer)
   } finally {
     answer.exchange.cancel('over')
   }
 }
 
-/** What the path names, or an upload that the query goes on with; null where something new is made. */
-function idIn({ query }: Call, format: ObjectFormat, { kind, path }: ObjectEndpoint, segment: string): string | null {
-  if (path.includes('*')) return format.idOf(kind, segment)
-  return format.continuedBy?.(new URLSearchParams(query)) ?? null
+/** What the path names, or an upload that the query goes on with; null where something new is made. Throws `not_found`. */
+function idIn({ call, format, endpoint }: ObjectRequest, segment: string): string | null {
+  if (!endpoint.path.includes('*')) return format.continuedBy?.(new URLSearchParams(call.query)) ?? null
+  if (!format.segment.test(segment)) throw notThere({ field: endpoint.kind, id: segment })
+  return format.idOf(endpoint.kind, segment)
 }
 
-/** What the body of a thing to be made names; those of files are the users' own. */
-function namedIn({ body, method }: Call, { namedIn }: ObjectFormat, { kind, does }: ObjectEndpoint): Named[] {
-  const isContent = kind === 'file' || kind === 'upload'
-  return does === 'make' && method === 'POST' && !isContent && body ? namedIn(body) : []
+/** The path in no other spelling than the one that was understood. */
+function pathOf({ call, format, endpoint }: ObjectRequest, segment: string): string {
+  return endpoint.path === '' ? (format.modelPath?.(call.path) ?? '') : endpoint.path.replace('*', segment)
+}
+
+/** What a request for something new names; of one that goes on, or is about what is there, the path has said all. */
+function namedIn({ call, format, endpoint }: ObjectRequest): Named[] {
+  const { body, headers } = call
+  return endpoint.does === 'make' && body ? format.namedIn(endpoint.kind, headers['content-type'], body) : []
 }
 
 /** Candidates for something new, the one that has the user's files before the others: what is used together has to lie together. */
@@ -120,25 +138,23 @@ async function inOrder(gateway: Gateway, call: Call): Promise<ServingAccount[]> 
 
 /**
  * What the answer tells is kept before the client hears of it, and the addresses in it become this gateway's. Throws
- * `overloaded` for an answer that is too long for one of these.
+ * `overloaded` for an answer that is too long for something new; a longer one about what is there passes as it is.
  */
-async function takeIn(
-  gateway: Gateway,
-  call: Call,
-  format: ObjectFormat,
-  { kind, does }: ObjectEndpoint,
-  answer: GoodAnswer,
-): Promise<void> {
+async function takeIn(gateway: Gateway, request: ObjectRequest, answer: GoodAnswer): Promise<void> {
+  const { call, format, endpoint, origin } = request
   const { head, reader, whole, serving } = answer
+  const isNew = endpoint.does === 'make'
+  if (!whole && !isNew) return
   if (!whole) throw new GatewayError('overloaded', 'the upstream’s answer is too long for what was asked')
   const thing = objectOf(Buffer.concat([...reader.ready, ...reader.held]).toString('utf8'))
-  const told = thing ? format.toldIn(thing, kind) : []
+  const told = thing ? format.toldIn(thing, endpoint.kind) : []
   const begun = format.begunBy?.(head.headers)
   if (begun) told.push({ kind: 'upload', id: begun.id })
   // Of what was there already only the others that it names can be new.
-  await keepObjects(gateway, call, serving.account.id, does === 'make' ? told : told.slice(1))
-  if (begun) answer.head = { ...head, headers: { ...head.headers, [begun.header]: originOf(call) + begun.path } }
-  const addressed = thing && format.addressed?.(thing, originOf(call))
+  const news = (isNew ? told : told.slice(1)).map((one) => ({ ...one, lifetimeMs: format.lifetimesMs[one.kind] }))
+  await keepObjects(gateway, call, serving.account.id, news, isNew)
+  if (begun) answer.head = { ...head, headers: { ...head.headers, [begun.header]: origin + call.path + begun.query } }
+  const addressed = thing && format.addressed?.(thing, origin)
   if (!addressed || addressed === thing) return
   reader.ready = []
   reader.held = [Buffer.from(JSON.stringify(addressed))]
@@ -148,13 +164,7 @@ async function drop({ store }: Gateway, { heldAt }: Call, id: string): Promise<v
   if (heldAt !== null) await store.objects.drop({ accountId: heldAt, id })
 }
 
-async function relay(
-  gateway: Gateway,
-  call: Call,
-  client: ClientAnswer,
-  stoppable: Stoppable,
-  answer: GoodAnswer,
-): Promise<void> {
+async function relay(gateway: Gateway, { call, client, stoppable }: ObjectRequest, answer: GoodAnswer): Promise<void> {
   call.releaseBody()
   using relay = new Relay(gateway, call, answer, client)
   stoppable.add((reason) => relay.stop(reason))

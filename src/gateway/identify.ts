@@ -50,9 +50,11 @@ export function presentedKey(headers: Headers, url = ''): string {
   return key
 }
 
+const GOOGLES_PATH = /^[^?]*\/(?:models|v1[a-z]*\/(?:files|cachedContents|batches))(?:[/?]|$)/
+
 /** Google's clients may sign in the query of its paths, and of no others. */
 function keyInQuery(url: string): string | undefined {
-  if (!/[?&]key=/.test(url) || !/^[^?]*\/(?:models|files|cachedContents|batches)(?:[/?]|$)/.test(url)) return undefined
+  if (!/[?&]key=/.test(url) || !GOOGLES_PATH.test(url)) return undefined
   return new URLSearchParams(url.slice(url.indexOf('?'))).get('key') ?? undefined
 }
 
@@ -73,6 +75,11 @@ export function clientAddress(socketAddress: string, headers: Headers, trusted: 
     address = hop
   }
   return address
+}
+
+/** Whether the other end of a connection is one of the operator's own proxies. */
+export function isFromProxy(req: IncomingMessage, trusted: BlockList): boolean {
+  return contains(trusted, plainAddress(req.socket.remoteAddress ?? ''))
 }
 
 /** `::ffff:10.0.0.1` as the IPv4 address that it is. */

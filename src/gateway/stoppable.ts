@@ -4,28 +4,33 @@ import type { Gateway } from './gateway.ts'
 
 type Stop = (reason: StopReason) => void
 
-/** What runs for a request that takes no slot: it ends when the client leaves, and when the daemon has to stop. */
+/** What runs for a request that takes no slot: it ends when the daemon has to stop, and when the client leaves, unless it has to be seen through. */
 export class Stoppable implements Disposable {
   readonly #gateway: Gateway
-  readonly #client: ClientAnswer
   readonly #stops = new Set<Stop>()
   readonly #running = { stop: () => this.#stop('stopped') }
+  #clientLeft = false
 
-  constructor(gateway: Gateway, client: ClientAnswer) {
+  constructor(gateway: Gateway, client: ClientAnswer, { staysForClient = true } = {}) {
     this.#gateway = gateway
-    this.#client = client
     gateway.running.addWaiting(this.#running)
-    client.onLeave(() => this.#stop('client_left'))
+    if (staysForClient) client.onLeave(() => this.#leave())
   }
 
+  /** The client has left, and nobody wants what would still be begun. */
   get clientLeft(): boolean {
-    return this.#client.left
+    return this.#clientLeft
   }
 
   /** How to end one of the things that run; gives back the way to take that off. */
   add(stop: Stop): () => void {
     this.#stops.add(stop)
     return () => this.#stops.delete(stop)
+  }
+
+  #leave(): void {
+    this.#clientLeft = true
+    this.#stop('client_left')
   }
 
   #stop(reason: StopReason): void {

@@ -13,6 +13,10 @@ export interface ScannedForm {
   /** Undefined if the form does not have it. */
   place(name: string): Place | undefined
   text(name: string): string | undefined
+  /** All fields that are no files, in order. */
+  fields: readonly { name: string; text: string }[]
+  /** The contents of all files. */
+  files: readonly Buffer[]
   /** Bytes of all values that are no files. */
   fieldBytes: number
 }
@@ -30,11 +34,11 @@ export function isForm(contentType: unknown): contentType is string {
 export function scanForm(contentType: string, body: Buffer, wanted: ReadonlySet<string>): ScannedForm {
   const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`, 'latin1')
   const places = new Map<string, Place>()
-  let fieldBytes = 0
+  const parts: { name: string; isFile: boolean; place: Place }[] = []
   let at = delimiter.length - 2
   if (!body.subarray(0, at).equals(delimiter.subarray(2))) throw broken('it does not begin with its boundary')
-  for (let parts = 0; !saysAt(body, at, '--'); parts++) {
-    if (parts === PARTS_MAX) throw broken(`it has more than ${PARTS_MAX} parts`)
+  while (!saysAt(body, at, '--')) {
+    if (parts.length === PARTS_MAX) throw broken(`it has more than ${PARTS_MAX} parts`)
     if (!saysAt(body, at, '\r\n')) throw broken('a boundary is followed by something else than the end of its line')
     const headLength = body.subarray(at, at + PART_HEAD_BYTES_MAX).indexOf('\r\n\r\n')
     if (headLength < 0) throw broken('a part has no blank line behind its headers, or too much before it')
@@ -42,7 +46,7 @@ export function scanForm(contentType: string, body: Buffer, wanted: ReadonlySet<
     const start = at + headLength + 4
     const end = body.indexOf(delimiter, start)
     if (end < 0) throw broken('its last boundary is missing')
-    if (!isFile) fieldBytes += end - start
+    parts.push({ name, isFile, place: [start, end] })
     if (wanted.has(name)) {
       if (places.has(name)) throw new GatewayError('invalid_request', `the form has the field '${name}' twice`)
       if (isFile) throw new GatewayError('invalid_request', `${name}: must be a plain field of the form, not a file`)
@@ -51,13 +55,20 @@ export function scanForm(contentType: string, body: Buffer, wanted: ReadonlySet<
     at = end + delimiter.length
   }
   if (/[^\s]/.test(body.toString('latin1', at + 2))) throw broken('something follows its last boundary')
+  const plain = parts.filter(({ isFile }) => !isFile)
   return {
     place: (name) => places.get(name),
     text(name) {
       const place = places.get(name)
       return place && body.toString('utf8', ...place)
     },
-    fieldBytes,
+    get fields() {
+      return plain.map(({ name, place }) => ({ name, text: body.toString('utf8', ...place) }))
+    },
+    get files() {
+      return parts.filter(({ isFile }) => isFile).map(({ place }) => body.subarray(...place))
+    },
+    fieldBytes: plain.reduce((sum, { place: [start, end] }) => sum + end - start, 0),
   }
 }
 

@@ -1,6 +1,7 @@
 import { GatewayError } from '../domain/errors.ts'
-import { closingQuote } from '../lib/json-scan.ts'
+import { NotStrict, parseStrictly } from '../lib/strict-json.ts'
 import { isObject } from './loose-json.ts'
+import type { ScannedForm } from './multipart.ts'
 import type { JsonObject } from './neutral.ts'
 
 /** Where a request names something that its vendor keeps, and what it names. */
@@ -9,17 +10,39 @@ export interface Named {
   id: string
 }
 
-/** Fields that name something wherever they stand in a body, and the ids that a value of theirs names; `holder` is the object that has the field. */
-export type NamingFields = Readonly<Record<string, (value: unknown, holder: JsonObject) => readonly string[]>>
+/** How a vendor's requests name what it keeps. */
+export interface NamingRules {
+  /** Stands in every body that names something by more than its top level. */
+  hint: RegExp
+  /** The ids that a field's value names; `holder` has the field, and is itself the value of `within` (empty at the top). */
+  idsOf(field: string, value: unknown, holder: JsonObject, within: string): readonly string[]
+  /** What stands in the field is a user's own, or tells where something came from: nothing is asked for by it. */
+  isFree(field: string, holder: JsonObject, within: string): boolean
+}
+
+/** More things are not named by one request. */
+const NAMED_MAX = 1000
+
+/** Finds what requests name. All throw `invalid_request`, also for what two readers could take for two things. */
+export interface Finder {
+  /** Of a body whose top level is known. Most name nothing, and are only searched for the hint (30 µs for 240 KB); others are parsed. */
+  nested(body: Buffer): Named[]
+  /** Of a body of any kind. */
+  all(body: Buffer): Named[]
+  /** Of a file in which each line is a request. */
+  lines(bytes: Buffer): Named[]
+  /** Of a form: its fields may stand in brackets, as in `input_reference[file_id]`. */
+  form(form: ScannedForm): Named[]
+}
 
 /** A value that is an id. */
 export function oneId(value: unknown): string[] {
   return typeof value === 'string' ? [value] : []
 }
 
-/** The same, but in objects of types that only tell where something came from. */
-export function oneIdUnless(isReport: (type: string) => boolean): NamingFields[string] {
-  return (value, { type }) => (typeof type === 'string' && isReport(type) ? [] : oneId(value))
+/** A value that is an id, or an object that has it. */
+export function idOrHolder(value: unknown): string[] {
+  return oneId(isObject(value) ? value.id : value)
 }
 
 /** A value that is a list of ids. */
@@ -27,78 +50,63 @@ export function manyIds(value: unknown): string[] {
   return Array.isArray(value) ? value.flatMap(oneId) : []
 }
 
-/**
- * Finds what a JSON body names by some fields. Most bodies name nothing, and are only searched for the fields' names (40 µs for 240 KB); others
- * are parsed. What one reader could take for another id than the next one is refused: a name that is written twice in
- * an object, or with escapes. The finder throws `invalid_request`.
- */
-export function finderOf(fields: NamingFields): (body: Buffer) => Named[] {
-  const names = Object.keys(fields)
-  const quoted = `"(?:${names.join('|')})"`
-  const hint = new RegExp(`${quoted}|${ESCAPED_LETTER.source}`)
-  const occurrences = new RegExp(quoted, 'g')
-  return (body) => {
-    const text = body.toString('latin1')
-    if (!hint.test(text)) return []
-    requirePlainNames(text, names)
-    const written = text.match(occurrences)?.length ?? 0
-    if (written === 0) return []
+export function finderOf(rules: NamingRules): Finder {
+  // No encoder of JSON has a reason to write letters with escapes.
+  const hint = new RegExp(`${rules.hint.source}|\\\\u00[4-7]`)
+  const all = (body: Buffer, what = 'the request body') => {
     const found: Named[] = []
-    if (collect(parsed(body), fields, found) < written) {
-      throw new GatewayError('invalid_request', `the request body has one of ${names.join(', ')} twice in an object`)
-    }
+    collect(strictly(body, what), '', rules, found)
     return found
   }
+  return {
+    all,
+    nested: (body) => (hint.test(body.toString('latin1')) ? all(body) : []),
+    lines: (bytes) =>
+      linesOf(bytes).flatMap((line, index) => (line.length === 0 ? [] : all(line, `line ${index + 1} of the file`))),
+    form: (form) =>
+      form.fields.flatMap(({ name, text }) => {
+        const field = name.split(/[[\].]+/).findLast((part) => part !== '') ?? name
+        return rules.idsOf(field, text, {}, '').map((id) => ({ field: name, id }))
+      }),
+  }
 }
 
-/** No encoder of JSON has a reason to write letters so. */
-const ESCAPED_LETTER = /\\u00[4-7]/
+function strictly(body: Buffer, what: string): unknown {
+  try {
+    return parseStrictly(body)
+  } catch (error) {
+    if (error instanceof NotStrict) throw new GatewayError('invalid_request', `${what} ${error.message}`)
+    throw error
+  }
+}
 
-function requirePlainNames(text: string, names: readonly string[]): void {
-  if (!ESCAPED_LETTER.test(text)) return
-  for (let at = text.indexOf('"'); at >= 0; ) {
-    const end = closingQuote(text, at + 1)
+function* split(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at <= bytes.length; ) {
+    const end = bytes.indexOf('\n', at)
+    yield bytes.subarray(at, end < 0 ? bytes.length : end)
     if (end < 0) return
-    const written = text.slice(at, end + 1)
-    if (written.length < LONGEST_ESCAPED && written.includes('\\') && names.includes(String(unquoted(written)))) {
-      throw new GatewayError('invalid_request', `the request body writes ${unquoted(written)} with escapes`)
+    at = end + 1
+  }
+}
+
+function linesOf(bytes: Buffer): Buffer[] {
+  return Array.from(split(bytes), (line) => (line.toString('latin1').trim() === '' ? line.subarray(0, 0) : line))
+}
+
+/** No deeper than what is parsed strictly. */
+function collect(value: unknown, within: string, rules: NamingRules, found: Named[]): void {
+  if (Array.isArray(value)) {
+    for (const item of value) collect(item, within, rules, found)
+    return
+  }
+  if (!isObject(value)) return
+  for (const field in value) {
+    for (const id of rules.idsOf(field, value[field], value, within)) {
+      if (found.length === NAMED_MAX) {
+        throw new GatewayError('invalid_request', `the request names more than ${NAMED_MAX} files or other things`)
+      }
+      found.push({ field, id })
     }
-    at = text.indexOf('"', end + 1)
+    if (!rules.isFree(field, value, within)) collect(value[field], field, rules, found)
   }
-}
-
-/** No name is longer, be each of its letters written as `\u0066`. */
-const LONGEST_ESCAPED = 200
-
-function unquoted(written: string): unknown {
-  try {
-    return JSON.parse(written)
-  } catch {
-    return null
-  }
-}
-
-function parsed(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    throw new GatewayError('invalid_request', 'the request body is not valid JSON')
-  }
-}
-
-/** Adds what is named to `found`. Returns how often the fields' names stand there, as keys or as texts. */
-function collect(value: unknown, fields: NamingFields, found: Named[]): number {
-  if (typeof value === 'string') return Object.hasOwn(fields, value) ? 1 : 0
-  if (Array.isArray(value)) return value.reduce((sum, item) => sum + collect(item, fields, found), 0)
-  if (!isObject(value)) return 0
-  let written = 0
-  for (const [field, inner] of Object.entries(value)) {
-    const idsOf = Object.hasOwn(fields, field) ? fields[field] : undefined
-    if (idsOf) {
-      written++
-      for (const id of idsOf(inner, value)) found.push({ field, id })
-    }
-    written += collect(inner, fields, found)
-  }
-  return written
 }

@@ -35,27 +35,38 @@ export interface ObjectFormat {
   /** The format of its requests and errors. */
   readonly protocol: Protocol
   readonly endpoints: readonly ObjectEndpoint[]
-  /** The id that a segment of a path names. */
+  /** What a segment may be that names a thing, and perhaps what is to be done with it. Others name nothing. */
+  readonly segment: RegExp
+  /** The id that such a segment names. */
   idOf(kind: ObjectKind, segment: string): string
-  /** The path of a thing itself, as the list's path was asked for. */
-  pathOf(id: string, listPath: string): string
-  /** What a request's body names. Throws `invalid_request`. */
-  namedIn(body: Buffer): Named[]
+  /** How long its vendor keeps a thing at most, in ms; absent = until it is deleted. */
+  readonly lifetimesMs: Partial<Record<ObjectKind, number>>
+  /** The segment that names a thing. */
+  segmentOf(id: string): string
+  /** For an endpoint whose path is a model's: the path as it is sent. Throws `invalid_request`. */
+  modelPath?(path: string): string
+  /** What is told of a thing that cannot be looked at now. */
+  stubOf(id: string, kind: ObjectKind): JsonObject
+  /** What a request for something new names. Throws `invalid_request`, and `not_supported` for what would have to be looked into and cannot. */
+  namedIn(kind: ObjectKind, contentType: unknown, body: Buffer): Named[]
   /** What an answer tells of: the thing that was asked for, first, and others that came of it. */
   toldIn(answer: JsonObject, kind: ObjectKind): { kind: ObjectKind; id: string }[]
-  /** The id of an upload that a request goes on with by its query; absent = uploads have paths. */
+  /** The id of an upload that a request goes on with by its query; absent = uploads have paths. Throws `invalid_request` for several. */
   continuedBy?(query: URLSearchParams): string | null
-  /** An upload that an answer's head begins, and the path by which its client is to go on. */
-  begunBy?(headers: Headers): { id: string; header: string; path: string } | null
+  /** An upload that an answer's head begins, the header that says where it goes on, and the query by which it does. */
+  begunBy?(headers: Headers): { id: string; header: string; query: string } | null
   /** A thing with addresses of this gateway, which is reached at `origin`, in place of the vendor's; absent = they are as they are. */
   addressed?(thing: JsonObject, origin: string): JsonObject
   page(query: URLSearchParams): ListPage
-  /** The items are in the order that the client wants; `hasMore` is about the way that it pages. */
-  renderList(items: JsonObject[], page: ListPage & { kind: ObjectKind; hasMore: boolean }): JsonObject
+  /** The items are in the order that the client wants; `next` is what the next page begins behind in the way that it pages, null at the end. */
+  renderList(items: JsonObject[], page: ListPage & { kind: ObjectKind; next: string | null }): JsonObject
 }
 
 /** More are not fetched for one page, whatever the client asks for: each is a question to its vendor. */
 export const PAGE_MAX = 100
+
+/** A name as vendors make them. What could lead elsewhere in a path is none. */
+export const PLAIN_SEGMENT = /^\w[\w.-]*$/
 
 /** A page's length as it is written; the vendor's own for what is none. */
 export function limitOf(written: string | null, fallback: number): number {

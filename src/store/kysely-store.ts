@@ -102,8 +102,8 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
       standing: (input) => readStanding(reader, input),
     },
     objects: {
-      find: (input) => findObjects(reader, input),
-      list: (input) => listObjects(reader, input),
+      find: (input) => findObjects(reader, input, clock()),
+      list: (input) => listObjects(reader, input, clock()),
       keep: (input) => write('objects.keep', input),
       drop: (input) => write('objects.drop', input),
     },

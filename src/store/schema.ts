@@ -226,6 +226,7 @@ export interface AccountObjectsTable {
   kind: string
   user_id: string
   created_at_ms: number
+  expires_at_ms: number | null
 }
 
 /** Prices that the operator set, over those that come with the program. */

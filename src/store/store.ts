@@ -356,7 +356,7 @@ export interface Standing {
 
 /** What vendors keep at one account each. Written by the gateway; announced to nobody. */
 export interface ObjectStore {
-  /** Whose and where the named things are, answers that are stored among them; the newest first, as two vendors may have given one id. */
+  /** Whose and where the named things are that have not expired, answers that are stored among them; the newest first, as two vendors may have given one id. */
   find(input: { ids: readonly string[] }): Promise<AccountObject[]>
   /** A user's things of one kind at some accounts, but no answers; those behind `after`, in order. */
   list(input: {
@@ -367,8 +367,11 @@ export interface ObjectStore {
     after: AccountObject | null
     limit: number
   }): Promise<AccountObject[]>
-  /** What somebody has already stays as it is; what was another's is theirs now: its vendor has given the name away again. */
-  keep(input: { objects: AccountObject[] }): Promise<void>
+  /**
+   * What is known already stays as it is; but of those that their vendor has just made, what was another's is theirs now: a name has
+   * been given away again.
+   */
+  keep(input: { objects: AccountObject[]; areNew: boolean }): Promise<void>
   drop(input: { accountId: string; id: string }): Promise<void>
 }
 

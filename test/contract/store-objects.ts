@@ -10,21 +10,23 @@ export async function objectsContract(t: Test, worlds: WorldMaker): Promise<void
     const store = await world.open()
     const [mine, theirs] = [await addScene(store), await addScene(store)]
     const file = objectOf(mine, 'file-1')
-    await store.objects.keep({ objects: [file, objectOf(theirs, 'file-2')] })
+    await store.objects.keep({ objects: [file, objectOf(theirs, 'file-2')], areNew: true })
     const other = objectOf(theirs, 'file-2')
     t.same(await store.objects.find({ ids: ['file-1', 'file-3'] }), [file])
     t.same(await store.objects.find({ ids: ['file-2'] }), [other])
     t.same(await store.objects.find({ ids: [] }), [])
-    await store.objects.keep({ objects: [{ ...file, createdAtMs: START_MS + 5 }] })
+    await store.objects.keep({ objects: [{ ...file, createdAtMs: START_MS + 5 }], areNew: true })
     t.same(await store.objects.find({ ids: ['file-1'] }), [file], 'what is known stays as it is')
     const again = { ...other, id: 'file-1', accountId: mine.accountId, createdAtMs: START_MS + 9 }
-    await store.objects.keep({ objects: [again] })
+    await store.objects.keep({ objects: [again], areNew: false })
+    t.same(await store.objects.find({ ids: ['file-1'] }), [file], 'whoever is only told of it has nothing of it')
+    await store.objects.keep({ objects: [again], areNew: true })
     t.same(
       await store.objects.find({ ids: ['file-1'] }),
       [again],
       'a name that was given away again is its new owner’s',
     )
-    await store.objects.keep({ objects: [file] })
+    await store.objects.keep({ objects: [file], areNew: true })
     await store.objects.drop({ accountId: theirs.accountId, id: 'file-1' })
     t.same(await store.objects.find({ ids: ['file-1'] }), [file], 'another account is meant')
     await store.objects.drop({ accountId: mine.accountId, id: 'file-1' })
@@ -37,7 +39,7 @@ export async function objectsContract(t: Test, worlds: WorldMaker): Promise<void
     const scene = await addScene(store)
     const older = objectOf(scene, 'file-1')
     const newer = { ...older, accountId: 'acc_elsewhere', createdAtMs: START_MS + 1 }
-    await store.objects.keep({ objects: [older, newer] })
+    await store.objects.keep({ objects: [older, newer], areNew: true })
     t.same(await store.objects.find({ ids: ['file-1'] }), [newer, older])
   })
 
@@ -48,7 +50,8 @@ export async function objectsContract(t: Test, worlds: WorldMaker): Promise<void
     const ids = ['c', 'a', 'b', 'e', 'd']
     const objects = ids.map((id, index) => ({ ...objectOf(scene, id), createdAtMs: START_MS + Math.floor(index / 2) }))
     const batch: AccountObject = { ...objectOf(scene, 'batch'), kind: 'batch' }
-    await store.objects.keep({ objects: [...objects, batch, { ...objectOf(scene, 'away'), accountId: 'acc_away' }] })
+    const away = { ...objectOf(scene, 'away'), accountId: 'acc_away' }
+    await store.objects.keep({ objects: [...objects, batch, away], areNew: true })
     const wanted = { userId: scene.userId, kind: 'file', accountIds: [scene.accountId] } as const
     const paged = async (order: 'newest' | 'oldest', limit: number) => {
       const seen: string[] = []
@@ -69,13 +72,38 @@ export async function objectsContract(t: Test, worlds: WorldMaker): Promise<void
     t.equal(await paged('oldest', 9), '', 'and forgotten with its account')
   })
 
+  await t.test('is forgotten when it has expired', async (t) => {
+    await using world = await worlds.make()
+    const store = await world.open()
+    const scene = await addScene(store)
+    const nowMs = world.clock()
+    const file = { ...objectOf(scene, 'file-1'), expiresAtMs: nowMs + 1000 }
+    await store.objects.keep({ objects: [file], areNew: true })
+    const wanted = { userId: scene.userId, kind: 'file', accountIds: [scene.accountId], after: null, limit: 9 } as const
+    t.same(await store.objects.find({ ids: ['file-1'] }), [file])
+    t.same(await store.objects.list({ ...wanted, order: 'newest' }), [file])
+    world.clock.nowMs = nowMs + 1000
+    t.same(await store.objects.find({ ids: ['file-1'] }), [])
+    t.same(await store.objects.list({ ...wanted, order: 'newest' }), [])
+    const rows = () => world.database.selectFrom('account_objects').select('id').execute()
+    t.equal((await rows()).length, 1)
+    await store.objects.keep({ objects: [objectOf(scene, 'file-2')], areNew: true })
+    t.same(await rows(), [{ id: 'file-2' }], 'its row goes by the way')
+  })
+
   await t.test('may be an answer that its vendor stores, which the usage row knows', async (t) => {
     await using world = await worlds.make()
     const store = await world.open()
     const [mine, theirs] = [await addScene(store), await addScene(store)]
     const call = callOf(mine, { storedAs: 'resp_1' })
     await record(store, call, callOf(mine), callOf(theirs, { storedAs: 'resp_2' }))
-    const response = { kind: 'response', id: 'resp_1', accountId: mine.accountId, userId: mine.userId }
+    const response = {
+      kind: 'response',
+      id: 'resp_1',
+      accountId: mine.accountId,
+      userId: mine.userId,
+      expiresAtMs: null,
+    }
     t.same(await store.objects.find({ ids: ['resp_1', 'resp_3'] }), [{ ...response, createdAtMs: START_MS }])
     t.match(await store.objects.find({ ids: ['resp_2'] }), [{ userId: theirs.userId }])
     t.match(await store.usage.show(call.id), { storedAs: 'resp_1' })
@@ -86,7 +114,7 @@ export async function objectsContract(t: Test, worlds: WorldMaker): Promise<void
 }
 
 function objectOf({ userId, accountId }: { userId: string; accountId: string }, id: string): AccountObject {
-  return { kind: 'file', id, accountId, userId, createdAtMs: START_MS }
+  return { kind: 'file', id, accountId, userId, createdAtMs: START_MS, expiresAtMs: null }
 }
 
 async function record(store: Store, ...calls: ReturnType<typeof callOf>[]): Promise<void> {

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { GatewayError } from '../../src/domain/errors.ts'
 import { ACCOUNTS, type AccountKind } from '../support/accounts.ts'
+import { until } from '../support/client.ts'
 import { type Scene, type Site, startGateway } from '../support/gateway.ts'
 
 /** What lies at one account, files and the like: two users of that account never meet. */
@@ -26,7 +27,7 @@ const SIGNED: Record<Vendor, (key: string) => Record<string, string>> = {
 /** A client of one vendor with one key. */
 function clientOf(url: string, vendor: Vendor, key: string): Asks {
   return async (method, path, body, headers) => {
-    const isJson = body !== undefined && !(body instanceof FormData) && typeof body !== 'string'
+    const isJson = body !== undefined && !(body instanceof FormData || body instanceof Blob) && typeof body !== 'string'
     const answer = await fetch(url + path, {
       method,
       headers: { ...SIGNED[vendor](key), ...(isJson && { 'content-type': 'application/json' }), ...headers },
@@ -127,7 +128,7 @@ const MADE: Record<Vendor, Record<string, (asks: Asks) => Promise<Left>>> = {
       }
     },
     async upload(asks) {
-      const wanted = { purpose: 'batch', filename: 'a.jsonl', bytes: 8, mime_type: 'application/jsonl' }
+      const wanted = { purpose: 'user_data', filename: 'a.pdf', bytes: 8, mime_type: 'application/pdf' }
       const { id } = (await asks('POST', '/v1/uploads', wanted)).json
       return { ...none, id, changes: [['POST', `/v1/uploads/${id}/cancel`]] }
     },
@@ -173,7 +174,6 @@ const MADE: Record<Vendor, Record<string, (asks: Asks) => Promise<Left>>> = {
           ['/v1beta/models/some-model:generateContent', contents({ fileData: { fileUri: uri } })],
           ['/v1beta/models/some-model:countTokens', contents({ file_data: { file_uri: uri } })],
           ['/v1beta/cachedContents', { model: 'models/some-model', ...contents({ fileData: { fileUri: uri } }) }],
-          ['/v1beta/models/some-model:batchGenerateContent', { batch: { inputConfig: { fileName: name } } }],
         ],
       }
     },
@@ -397,7 +397,8 @@ t.test('lists have pages, in each vendor’s way', async (t) => {
   const own = clientOf(gw.upstream.url, 'openai', credentials?.kind === 'api_key' ? credentials.apiKey : '')
   t.equal((await own('DELETE', `/v1/files/${c}`)).status, 200)
   t.same(await page(''), [[e, d, b, a], false])
-  t.same(await gw.site.store.objects.find({ ids: [c ?? ''] }), [], 'forgotten')
+  t.equal((await openai('DELETE', `/v1/files/${c}`)).status, 404)
+  t.same(await gw.site.store.objects.find({ ids: [c ?? ''] }), [], 'and forgotten when its owner deletes it')
 })
 
 t.test('results of a batch are fetched from the gateway, not from the vendor', async (t) => {
@@ -466,4 +467,189 @@ t.test('what sets models to work unseen is refused where every call is charged',
   }
   t.same(gw.upstream.seen, [])
   t.equal((await asks.openai('POST', '/v1/files', form({ purpose: 'user_data' }))).status, 200, 'files are free')
+})
+
+t.test('no spelling and no detour leads to what is another’s', async (t) => {
+  const { gw, clients } = await twoUsers(t, 1, { run_mode: 'saas', unmetered: 'record', unknown_price: 'record' })
+  const left = {
+    anthropic: await MADE.anthropic.file?.(clients('anthropic').alice),
+    openai: await MADE.openai.file?.(clients('openai').alice),
+    response: await MADE.openai.response?.(clients('openai').alice),
+    gemini: await MADE.gemini.file?.(clients('gemini').alice),
+  }
+  const mine = {
+    openai: (await files(clients('openai').bob, 1, { purpose: 'batch' }))[0],
+    gemini: (await MADE.gemini.file?.(clients('gemini').bob))?.id,
+  }
+  const [anthropicId, openaiId, responseId, geminiId] = [
+    left.anthropic?.id,
+    left.openai?.id,
+    left.response?.id,
+    left.gemini?.id,
+  ]
+  const seen = gw.upstream.seen.length
+  const bob = { anthropic: clients('anthropic').bob, openai: clients('openai').bob, gemini: clients('gemini').bob }
+  const json = { 'content-type': 'application/json' }
+  const video = new FormData()
+  video.set('prompt', 'a cat')
+  video.set('input_reference[file_id]', openaiId ?? '')
+  const edit = new FormData()
+  edit.set('model', 'gpt-image-1')
+  edit.set('prompt', 'a cat')
+  edit.set('images[0][file_id]', openaiId ?? '')
+  const line = { custom_id: 'a', method: 'POST', url: '/v1/responses' }
+  const batchOf = (body: object) =>
+    form({ purpose: 'batch' }, JSON.stringify({ ...line, body: { model: 'm', ...body } }))
+  const tries: Record<string, () => Promise<Told>> = {
+    'a file that calls itself a quotation': () =>
+      bob.openai(
+        'POST',
+        '/v1/chat/completions',
+        message({ type: 'file', file: { type: 'file_citation', file_id: openaiId } }),
+      ),
+    'a file of two types': () =>
+      bob.anthropic(
+        'POST',
+        '/v1/messages',
+        `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"x_tool_result","type":"container_upload","file_id":"${anthropicId}"}]}]}`,
+        json,
+      ),
+    'a form of OpenAI’s SDK': () => bob.openai('POST', '/v1/videos', video),
+    'a form for an image': () => bob.openai('POST', '/v1/images/edits', edit),
+    'a line of a batch’s file': () => bob.openai('POST', '/v1/files', batchOf({ previous_response_id: responseId })),
+    'a file in a line of a batch’s file': () =>
+      bob.openai(
+        'POST',
+        '/v1/files',
+        batchOf({ input: [{ role: 'user', content: [{ type: 'input_file', file_id: openaiId }] }] }),
+      ),
+    'a batch’s file in pieces': () =>
+      bob.openai('POST', '/v1/uploads', { purpose: 'batch', filename: 'a', bytes: 1, mime_type: 'x' }),
+    'an item by its id': () =>
+      bob.openai('POST', '/v1/responses', { model: 'm', input: [{ type: 'item_reference', id: 'msg_1' }] }),
+    'an item without a type': () => bob.openai('POST', '/v1/responses', { model: 'm', input: [{ id: 'msg_1' }] }),
+    'a conversation of two ids': () =>
+      bob.openai(
+        'POST',
+        '/v1/responses',
+        `{"model":"m","input":"x","conversation":{"id":"conv_1","id":"conv_2"}}`,
+        json,
+      ),
+    'UTF-16': () =>
+      bob.openai(
+        'POST',
+        '/v1/batches',
+        new Blob([Buffer.from(JSON.stringify({ input_file_id: openaiId }), 'utf16le')]) as never,
+        json,
+      ),
+    'no JSON': () => bob.openai('POST', '/v1/batches', `{'input_file_id':'${openaiId}'}`, json),
+    'deep JSON': () => bob.openai('POST', '/v1/batches', `${'['.repeat(200_000)}"input_file_id"`, json),
+    'lax JSON': () =>
+      bob.gemini(
+        'POST',
+        '/v1beta/models/m:generateContent',
+        `{contents:[{parts:[{fileData:{fileUri:'${geminiId}'}}]}]}`,
+        json,
+      ),
+    'a detour in a path': () => bob.gemini('GET', `/v1beta/${mine.gemini}:%2F..%2F${geminiId?.split('/')[1]}`),
+    dots: () => bob.openai('GET', '/v1/files/%2e%2e/content'),
+    'a path in a segment': () => bob.openai('GET', `/v1/files/${openaiId}%2Fcontent`),
+    'a space': () => bob.openai('GET', `/v1/files/${openaiId}%20`),
+    'an upload of two ids': () => bob.gemini('POST', '/upload/v1beta/files?upload_id=a&upload_id=b', 'x'),
+    'a file for a batch at Google': () =>
+      bob.gemini('POST', '/v1beta/models/m:batchGenerateContent', {
+        batch: { inputConfig: { fileName: mine.gemini } },
+      }),
+  }
+  for (const [name, attempt] of Object.entries(tries)) {
+    const { status, text } = await attempt()
+    t.ok([400, 404, 501].includes(status), `${name}: ${status} ${text.slice(0, 100)}`)
+  }
+  t.same(
+    gw.upstream.seen.slice(seen).map(({ path }) => path),
+    [],
+    'nobody was asked',
+  )
+  const { status } = await bob.openai('GET', `/v1/files/${mine.openai}?%6bey=another&access%5ftoken=x&limit=1`)
+  t.equal(status, 200)
+  t.equal(gw.upstream.seen.at(-1)?.path, `/v1/files/${mine.openai}?limit=1`, 'what signs stays here, in any spelling')
+})
+
+t.test('words of tools that look like names of files pass', async (t) => {
+  const { clients } = await twoUsers(t, 2, { run_mode: 'saas', unknown_price: 'record' })
+  const { alice } = clients('anthropic')
+  const input = { file_id: '1AbCdrive' }
+  const turn = (content: object[]) => ({ role: 'assistant', content })
+  const messages = [
+    { role: 'user', content: 'look' },
+    turn([{ type: 'tool_use', id: 'toolu_1', name: 'drive', input }]),
+    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: '{"file_id":"1AbCdrive"}' }] },
+  ]
+  t.equal((await alice('POST', '/v1/messages', { model: 'some-model', max_tokens: 9, messages })).status, 200)
+  const parts = [
+    { functionCall: { name: 'read', args: { fileUri: 'src/a.ts' } } },
+    { functionResponse: { name: 'read', response: { file_name: 'report.pdf' } } },
+  ]
+  const asked = {
+    contents: [
+      { role: 'user', parts: [{ text: 'x' }] },
+      { role: 'model', parts },
+    ],
+  }
+  t.equal((await clients('gemini').alice('POST', '/v1beta/models/some-model:generateContent', asked)).status, 200)
+})
+
+t.test('what may have been made is not made again elsewhere, and a client that leaves finds it', async (t) => {
+  const { gw, clients } = await twoUsers(t, 3)
+  const { alice } = clients('anthropic')
+  const requests = [{ custom_id: 'a', params: message({ type: 'text', text: 'x' }) }]
+  gw.upstream.elsewhere(({ method }) => (method === 'POST' ? { status: 500 } : {}))
+  t.equal((await alice('POST', '/v1/messages/batches', { requests })).status, 529)
+  t.equal(gw.upstream.seen.length, 1, 'one account was asked')
+  gw.upstream.elsewhere(({ method }) => (method === 'POST' ? { status: 429 } : {}))
+  await alice('POST', '/v1/messages/batches', { requests })
+  t.equal(gw.upstream.seen.length, 4, 'what is refused for the account’s sake has made nothing')
+  gw.upstream.elsewhere(({ method }) => (method === 'POST' ? { headDelayMs: 300 } : {}))
+  const leaving = gw.open({
+    key: gw.scenes.anthropic.alice.key,
+    path: '/v1/messages/batches',
+    body: { requests },
+  })
+  await until('the vendor to be asked', () => gw.upstream.seen.length === 5)
+  leaving.request.destroy()
+  await until('the batch to be its maker’s', async () => byId(await alice('GET', '/v1/messages/batches')).length === 1)
+})
+
+t.test('lists tell of what cannot be asked for, and stop somewhere', async (t) => {
+  const { gw, clients } = await twoUsers(t, 2)
+  const { alice } = clients('openai')
+  const [home, other] = gw.scenes.openai.alice.accounts
+  const userId = gw.scenes.openai.alice.user.id
+  const [first = ''] = await files(alice, 1, { purpose: 'user_data' })
+  const object = { kind: 'file' as const, userId, expiresAtMs: null }
+  const gone = Array.from({ length: 350 }, (_, index) => ({
+    ...{ ...object, id: `file-gone-${index}`, accountId: other?.id ?? '', createdAtMs: Date.now() + 1000 + index },
+  }))
+  await gw.site.store.objects.keep({ objects: gone, areNew: true })
+  const seen = gw.upstream.seen.length
+  const page = (await alice('GET', '/v1/files?limit=100')).json
+  t.same([page.data, page.has_more], [[], true])
+  t.equal(gw.upstream.seen.length - seen, 300, 'so many were looked at')
+  t.same(byId(await alice('GET', `/v1/files?limit=100&after=${page.last_id}`)), [first], 'and the next page goes on')
+  await gw.site.store.accounts.set({ id: home?.id ?? '', changes: { status: 'paused' }, by: 'test' })
+  await gw.seen()
+  t.same((await alice('GET', `/v1/files?after=${page.last_id}`)).json.data, [{ id: first, object: 'file' }])
+  t.match(await gw.site.store.objects.find({ ids: [first] }), [{ accountId: home?.id }], 'it is kept in mind')
+  for (let list = 0; list < 60; list++) await alice('GET', '/v1/batches')
+  t.match(await alice('GET', '/v1/batches'), { status: 429, text: /list files and the like 60 times a minute/ })
+})
+
+t.test('a long answer about what is there passes as it is', async (t) => {
+  const { gw, clients } = await twoUsers(t, 1)
+  const { alice } = clients('gemini')
+  const batch = await MADE.gemini.batch?.(alice)
+  const long = JSON.stringify({ name: batch?.id, response: { inlinedResponses: 'x'.repeat(1_500_000) } })
+  gw.upstream.elsewhere(({ method }) => (method === 'GET' ? { body: long } : {}))
+  t.equal((await alice('GET', `/v1beta/${batch?.id}`)).text, long)
+  t.same((await alice('GET', '/v1beta/batches')).json, { operations: [{ name: batch?.id }] })
 })

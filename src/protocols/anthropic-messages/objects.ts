@@ -1,4 +1,4 @@
-import { limitOf, type ObjectFormat, objectProtocol } from '../objects.ts'
+import { limitOf, type ObjectFormat, objectProtocol, PLAIN_SEGMENT } from '../objects.ts'
 import { anthropicMessages } from './index.ts'
 import { anthropicNamed } from './named.ts'
 
@@ -23,15 +23,18 @@ export const anthropicObjects: ObjectFormat = {
     { method: 'POST', path: '/v1/messages/batches/*/cancel', kind: 'batch', does: 'use', tells: true },
     { method: 'DELETE', path: '/v1/messages/batches/*', kind: 'batch', does: 'delete' },
   ],
+  segment: PLAIN_SEGMENT,
   idOf: (_kind, segment) => segment,
-  pathOf: (id, listPath) => `${listPath}/${encodeURIComponent(id)}`,
-  namedIn: anthropicNamed,
+  lifetimesMs: {},
+  segmentOf: (id) => id,
+  stubOf: (id, kind) => ({ id, type: kind === 'file' ? 'file' : 'message_batch' }),
+  namedIn: (kind, _contentType, body) => (kind === 'file' ? [] : anthropicNamed.all(body)),
   toldIn: ({ id }, kind) => (typeof id === 'string' ? [{ kind, id }] : []),
   // Clients fetch results from there, with the key that they have.
-  addressed(thing, origin) {
-    const url = typeof thing.results_url === 'string' ? URL.parse(thing.results_url) : null
-    return url ? { ...thing, results_url: origin + url.pathname + url.search } : thing
-  },
+  addressed: (thing, origin) =>
+    typeof thing.results_url === 'string'
+      ? { ...thing, results_url: `${origin}/v1/messages/batches/${thing.id}/results` }
+      : thing,
   page(query) {
     const before = query.get('before_id')
     const ids = [...query.getAll('ids'), ...query.getAll('ids[]')]
@@ -43,14 +46,9 @@ export const anthropicObjects: ObjectFormat = {
       isWanted: ({ id }) => ids.length === 0 || ids.includes(String(id)),
     }
   },
-  renderList(items, { hasMore, reversed }) {
-    const [first, last] = [items[0]?.id ?? null, items.at(-1)?.id ?? null]
-    return {
-      data: items,
-      has_more: hasMore,
-      first_id: first,
-      last_id: last,
-      next_page: hasMore && !reversed ? last : null,
-    }
-  },
+  renderList: (items, { next, reversed }) => ({
+    ...{ data: items, has_more: next !== null },
+    ...{ first_id: items[0]?.id ?? null, last_id: items.at(-1)?.id ?? next },
+    next_page: reversed ? null : next,
+  }),
 }

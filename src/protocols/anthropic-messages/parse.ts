@@ -1,7 +1,5 @@
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
-import { asObject } from '../loose-json.ts'
-import type { Named } from '../named-objects.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
 import { factsOf, scanRequest, tokensMax } from '../request-facts.ts'
 import { anthropicNamed } from './named.ts'
@@ -15,13 +13,8 @@ const ROUTING_KEYS: ReadonlySet<string> = new Set([
 export function parseMessages(headers: Headers, body: Buffer): CallFacts {
   const keys = scanRequest(body, ROUTING_KEYS)
   const facts = factsOf(headers, keys, tokensMax(keys, 'max_tokens'), () => beginningOf(keys))
-  return { ...facts, named: [...containerIn(keys.value('container')), ...anthropicNamed(body)] }
-}
-
-/** What code runs in is kept for a while, and may be named as an object. */
-function containerIn(container: unknown): Named[] {
-  const id = asObject(container)?.id ?? container
-  return typeof id === 'string' ? [{ field: 'container', id }] : []
+  const namesContainer = (keys.value('container') ?? null) !== null
+  return { ...facts, named: namesContainer ? anthropicNamed.all(body) : anthropicNamed.nested(body) }
 }
 
 function beginningOf(keys: ScannedObject): Beginning | null {

@@ -50,7 +50,7 @@ function parseMethod(_headers: Headers, body: Buffer, path: string): CallFacts {
     stream: false,
     maxOutputTokens: null,
     costs: 'unknown',
-    named: geminiNamed(body),
+    named: geminiNamed.nested(body),
     conversation: () => null,
   }
 }

@@ -1,11 +1,17 @@
 import type { ObjectKind } from '../../domain/account-object.ts'
+import { GatewayError } from '../../domain/errors.ts'
+import { badField } from '../fields.ts'
 import { asObject } from '../loose-json.ts'
+import type { Named } from '../named-objects.ts'
 import type { JsonObject } from '../neutral.ts'
 import { lastSegment, limitOf, type ObjectEndpoint, type ObjectFormat, objectProtocol } from '../objects.ts'
 import { gemini } from './index.ts'
 import { geminiNamed } from './named.ts'
+import { parseGeminiPath } from './path.ts'
 
 const PAGE_DEFAULT = 10
+/** Google keeps a file for 48 hours. */
+const FILE_MS = 49 * 3_600_000
 
 /** What an id begins with, and its list in an answer. */
 const COLLECTIONS: Partial<Record<ObjectKind, { collection: string; list: string }>> = {
@@ -50,12 +56,19 @@ export const geminiObjects: ObjectFormat = {
       tells: true as const,
     },
   ]),
+  segment: /^\w[\w.-]*(?::(?:download|cancel))?$/,
   idOf(kind, segment) {
     const name = segment.split(':')[0] as string
     return `${COLLECTIONS[kind]?.collection ?? kind}/${name}`
   },
-  pathOf: (id, listPath) => `${listPath}/${encodeURIComponent(lastSegment(id))}`,
-  namedIn: geminiNamed,
+  modelPath(path) {
+    const { version, model, method } = parseGeminiPath(path)
+    return `/${version}/models/${encodeURIComponent(model)}:${method}`
+  },
+  lifetimesMs: { file: FILE_MS, upload: FILE_MS },
+  segmentOf: lastSegment,
+  stubOf: (id) => ({ name: id }),
+  namedIn,
   toldIn(answer) {
     const file = asObject(answer.file) ?? answer
     const metadata = asObject(answer.metadata)
@@ -63,13 +76,16 @@ export const geminiObjects: ObjectFormat = {
     const names = [file.name, metadata?.name, output?.responsesFile]
     return names.flatMap((name) => (typeof name === 'string' ? thingNamed(name) : []))
   },
-  continuedBy: (query) => uploadOf(query.get('upload_id')),
+  continuedBy(query) {
+    const [id = null, ...more] = query.getAll('upload_id')
+    if (more.length > 0) throw badField('upload_id', 'stands in the query twice')
+    return uploadOf(id)
+  },
   begunBy(headers) {
-    const url = URL.parse(String(headers[UPLOAD_URL]))
-    const id = uploadOf(url?.searchParams.get('upload_id') ?? null)
-    if (!url || id === null) return null
-    url.searchParams.delete('key')
-    return { id, header: UPLOAD_URL, path: url.pathname + url.search }
+    const query = URL.parse(String(headers[UPLOAD_URL]))?.searchParams
+    const id = uploadOf(query?.get('upload_id') ?? null)
+    query?.delete('key')
+    return query && id !== null ? { id, header: UPLOAD_URL, query: `?${query}` } : null
   },
   page: (query) => ({
     order: 'newest',
@@ -78,9 +94,9 @@ export const geminiObjects: ObjectFormat = {
     reversed: false,
     isWanted: () => true,
   }),
-  renderList(items, { kind, hasMore }) {
+  renderList(items, { kind, next }) {
     const list: JsonObject = { [COLLECTIONS[kind]?.list ?? kind]: items }
-    return hasMore ? { ...list, nextPageToken: items.at(-1)?.name } : list
+    return next === null ? list : { ...list, nextPageToken: next }
   },
 }
 
@@ -95,4 +111,13 @@ function thingNamed(name: string): { kind: ObjectKind; id: string }[] {
   const kinds = Object.keys(COLLECTIONS) as ObjectKind[]
   const kind = kinds.find((one) => name.startsWith(`${COLLECTIONS[one]?.collection}/`))
   return kind ? [{ kind, id: name }] : []
+}
+
+/** A file that a batch is made of would have to be looked into, and lies at Google. */
+function namedIn(kind: ObjectKind, _contentType: unknown, body: Buffer): Named[] {
+  if (kind === 'upload') return []
+  const named = geminiNamed.all(body)
+  if (!named.some(({ field }) => /^file_?name$/i.test(field))) return named
+  const message = 'batch.inputConfig.fileName: this gateway does not look into files: send the requests themselves'
+  throw new GatewayError('not_supported', message, { shouldRetry: false })
 }

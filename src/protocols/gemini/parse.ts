@@ -33,7 +33,7 @@ export function parseGemini(headers: Headers, body: Buffer, path: string): CallF
     modelAt: null,
     stream: isEventStream(asked),
     maxOutputTokens: Number.isSafeInteger(maxTokens) && (maxTokens as number) >= 0 ? (maxTokens as number) : null,
-    named: geminiNamed(body),
+    named: geminiNamed.nested(body),
     conversation: () =>
       conversationOf(
         headers,

@@ -20,7 +20,7 @@ export function parseChat(headers: Headers, body: Buffer): ChatFacts {
   const outputMax = tokensMax(keys, 'max_completion_tokens') ?? tokensMax(keys, 'max_tokens')
   const options = asObject(keys.value('stream_options'))
   const facts = factsOf(headers, keys, outputMax, () => beginningOf(keys))
-  return { ...facts, named: openaiNamed(body), includeUsage: options?.include_usage === true }
+  return { ...facts, named: openaiNamed.nested(body), includeUsage: options?.include_usage === true }
 }
 
 /** What the operator said before the first user, and what that said. */

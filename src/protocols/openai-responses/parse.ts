@@ -1,8 +1,6 @@
 import { GatewayError } from '../../domain/errors.ts'
 import type { ScannedObject } from '../../lib/json-scan.ts'
 import { type Beginning, CONVERSATION_FIELDS } from '../conversation.ts'
-import { asObject } from '../loose-json.ts'
-import type { Named } from '../named-objects.ts'
 import { openaiNamed } from '../openai/named.ts'
 import { textsIn } from '../openai/texts.ts'
 import type { CallFacts, Headers } from '../protocol.ts'
@@ -25,14 +23,8 @@ export function parseResponses(headers: Headers, body: Buffer): CallFacts {
     throw new GatewayError('invalid_request', 'background: this gateway answers calls while they last; send false')
   }
   const facts = factsOf(headers, keys, tokensMax(keys, 'max_output_tokens'), () => beginningOf(keys))
-  const stored = STORED.flatMap((field) => namedBy(field, keys.value(field)))
-  return { ...facts, named: [...stored, ...openaiNamed(body)] }
-}
-
-/** A conversation may be named as an object. */
-function namedBy(field: string, value: unknown): Named[] {
-  const id = asObject(value)?.id ?? value
-  return typeof id === 'string' ? [{ field, id }] : []
+  const namesStored = STORED.some((name) => (keys.value(name) ?? null) !== null)
+  return { ...facts, named: namesStored ? openaiNamed.all(body) : openaiNamed.nested(body) }
 }
 
 function beginningOf(keys: ScannedObject): Beginning | null {

@@ -49,7 +49,7 @@ function jsonFields(headers: Headers, body: Buffer, defaultModel: string | null)
     return typeof value === 'string' ? value : undefined
   }
   if (defaultModel === null || keys.raw('model') !== undefined) {
-    return { facts: { ...factsOf(headers, keys, null, () => null), named: openaiNamed(body) }, text }
+    return { facts: { ...factsOf(headers, keys, null, () => null), named: openaiNamed.nested(body) }, text }
   }
   const conversation = () =>
     conversationOf(
@@ -82,6 +82,7 @@ function formFields(headers: Headers, contentType: string, body: Buffer): Fields
       stream: /^(?:true|1)$/i.test(form.text('stream') ?? ''),
       maxOutputTokens: null,
       textBytes: form.fieldBytes,
+      named: openaiNamed.form(form),
       conversation: () =>
         conversationOf(
           headers,

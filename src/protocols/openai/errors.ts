@@ -41,7 +41,7 @@ export interface OpenaiError {
 /** An error of ours as OpenAI would write it. */
 export function openaiError(error: GatewayError): OpenaiError {
   const { type, code } = isCap(error) ? CAP : FORMS[error.code]
-  return { message: error.message, type, param: null, code }
+  return { message: error.message, type, param: null, code: error.facts.isAboutObject ? null : code }
 }
 
 /** Codex knows a used-up plan by the type, and tells its user until when; SDKs by the code. */

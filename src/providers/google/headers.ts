@@ -13,8 +13,14 @@ const FORWARDED: HeaderRules = {
     'x-goog-fieldmask',
     'x-server-timeout',
     'x-gemini-api-privileged-user-id',
+    'x-goog-upload-protocol',
+    'x-goog-upload-command',
+    'x-goog-upload-offset',
+    'x-goog-upload-file-name',
+    'x-goog-upload-header-content-length',
+    'x-goog-upload-header-content-type',
   ]),
-  prefixes: ['x-goog-upload-'],
+  prefixes: [],
 }
 
 /** Names and values in turn: the client's, in place of them ours, in place of both the operator's. */
