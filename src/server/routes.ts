@@ -196,23 +196,28 @@ function swallow(_gateway: Gateway, req: IncomingMessage, res: ServerResponse): 
 
 const byPath = Map.groupBy(routes, (route) => route.path)
 
-/** Finds the route of a path; its methods may not include the asked one. */
-export function findRoute(path: string, method: string): { route: Route; parameter: string; allowed: boolean } | null {
+/** Who answers a path, null if nobody does. Its methods may not include the asked one: then there is no handler for it. */
+export function findRoute(
+  path: string,
+  method: string,
+): { handle: Handler | null; parameter: string; methods: string[] } | null {
+  const { pattern, segment } = patternOf(path)
+  const found = byPath.get(pattern)
+  const parameter = segment === null ? '' : decoded(segment)
+  if (!found || (segment !== null && parameter === '')) return null
+  const route = found.find(({ methods }) => methods.includes(method))
+  return { handle: route?.handle ?? null, parameter, methods: found.flatMap(({ methods }) => methods) }
+}
+
+/** The path of a route that this one may be, and the segment that stands for its `*`. */
+function patternOf(path: string): { pattern: string; segment: string | null } {
+  if (byPath.has(path) && !path.includes('*')) return { pattern: path, segment: null }
   const segments = path.split('/')
-  const [named, last] = [segments.at(-2) ?? '', segments.at(-1) ?? '']
-  const before = (count: number) => segments.slice(0, -count).join('/')
-  let found = byPath.get(path)
-  let parameter = ''
-  if (!found) {
-    const [pattern, segment] = byPath.has(`${before(1)}/*`)
-      ? [`${before(1)}/*`, last]
-      : [`${before(2)}/*/${last}`, named]
-    found = byPath.get(pattern)
-    parameter = found ? decoded(segment) : ''
-    if (parameter === '') return null
-  }
-  const route = found?.find(({ methods }) => methods.includes(method)) ?? found?.[0]
-  return route ? { route, parameter, allowed: route.methods.includes(method) } : null
+  const last = segments.pop() ?? ''
+  const ending = `${segments.join('/')}/*`
+  if (byPath.has(ending)) return { pattern: ending, segment: last }
+  const named = segments.pop() ?? ''
+  return { pattern: `${segments.join('/')}/*/${last}`, segment: named }
 }
 
 /** Empty if it cannot be decoded. */

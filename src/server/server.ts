@@ -128,11 +128,11 @@ export class GatewayServer implements AsyncDisposable {
     if (allowCrossOrigin(req, res, this.#gateway.config.server.corsOrigins)) return
     const path = pathOf(req.url ?? '/')
     const found = findRoute(path, req.method ?? 'GET')
-    if (found?.allowed) return found.route.handle(this.#gateway, req, res, found.parameter)
+    if (found?.handle) return found.handle(this.#gateway, req, res, found.parameter)
     if (found) {
-      const allowed = found.route.methods
-      const { status, headers, body } = this.#refusal(405, 'invalid_request', `use ${allowed.join(' or ')} here`)
-      res.writeHead(status, { ...headers, allow: allowed.join(', ') }).end(body)
+      const { methods } = found
+      const { status, headers, body } = this.#refusal(405, 'invalid_request', `use ${methods.join(' or ')} here`)
+      res.writeHead(status, { ...headers, allow: methods.join(', ') }).end(body)
     } else {
       const { status, headers, body } = this.#refusal(404, 'not_found', `this gateway has no ${req.method} ${path}`)
       res.writeHead(status, headers).end(body)
