@@ -14,8 +14,7 @@ import type { ServingAccount } from './directory.ts'
 import { clientLeft, endedBy, shuttingDown } from './ends.ts'
 import type { Gateway } from './gateway.ts'
 import { askKnowing, limitError, spendingIn } from './limits.ts'
-import { multiplierOf } from './record.ts'
-import { Reservation } from './reservation.ts'
+import { needsBalance, Reservation } from './reservation.ts'
 import type { EndReason } from './running-calls.ts'
 import { sessionKeyOf } from './session-key.ts'
 
@@ -120,7 +119,7 @@ function admitRequest(
   call: Call,
   surveyed: Survey,
   conversation: Conversation | null,
-  { estimate }: Reservation,
+  { estimate, reservedNanoUsd }: Reservation,
 ): AdmitRequest {
   const { key, user, group } = call.caller
   const limits = gateway.config.gateway
@@ -135,9 +134,9 @@ function admitRequest(
     session: conversation && sessionOf(gateway, call, conversation),
     lineExtra: limits.lineExtra,
     deadlineMs: call.arrivedMs + limits.waitMs,
-    needsBalance: gateway.config.runMode === 'saas' && multiplierOf(gateway, call) > 0,
+    needsBalance: needsBalance(gateway, call),
     quotaNanoUsd: key.quotaNanoUsd,
-    reservedNanoUsd: 0,
+    reservedNanoUsd,
     limits: call.caller.limits,
     estimate,
   }
@@ -153,6 +152,14 @@ function refusedError(gateway: Gateway, { refusal }: Refused, call: Call): Gatew
   return refusal.reason === 'limit' ? limitError(refusal, call, gateway.clock()) : slotError(refusal, call)
 }
 
+/** There is money, and what runs may need all of it: some of that is given back when a call has ended. */
+function balanceHeld({ limit }: SlotRefusal, { caller }: Call): GatewayError {
+  const left = `${formatUsd(limit)} of the balance of ${caller.user.email} is left, and calls that are running may need all of it`
+  return new GatewayError('limited', `${left}: try again when one has ended`, { retryAfterMs: HELD_RETRY_MS })
+}
+
+const HELD_RETRY_MS = 5000
+
 const OWNER: Record<SlotSubject, string> = {
   user: 'this user',
   key: 'this API key',
@@ -164,6 +171,7 @@ function slotError(refusal: SlotRefusal, call: Call): GatewayError {
   const owner = OWNER[refusal.subject]
   switch (refusal.metric) {
     case 'balance':
+      if (refusal.limit > 0) return balanceHeld(refusal, call)
       return new GatewayError(
         'insufficient_funds',
         `the balance of ${call.caller.user.email} is used up (${formatUsd(refusal.limit)}): ask the operator of this gateway for credit`,

@@ -197,7 +197,8 @@ export class AdmittedCall implements RunningCall {
   /** How far the answer has come: what it uses beyond what was reserved is reserved as well. */
   readonly onProgress = (reading: MeterReading): void => {
     if (!this.#reservation.isOutgrownBy(reading, this.serving)) return
-    this.#gateway.live.raise(this.#admission, { reservedNanoUsd: 0, estimate: this.#reservation.estimate })
+    const { estimate, reservedNanoUsd } = this.#reservation
+    this.#gateway.live.raise(this.#admission, { estimate, reservedNanoUsd })
   }
 
   /** A trace for the case that the process is killed. */

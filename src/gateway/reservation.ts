@@ -17,12 +17,19 @@ const STEP = 0.25
 
 const ONE_CALL: Readonly<Consumption> = { ...NO_CONSUMPTION, requests: 1 }
 
-/** What a call may come to, as far as limits ask for it until it settles: first a guess, and more as its answer outgrows that. */
+/** Whether a balance pays for the call, which then has to be there. */
+export function needsBalance(gateway: Gateway, call: Call): boolean {
+  return gateway.config.runMode === 'saas' && multiplierOf(gateway, call) > 0
+}
+
+/** What a call may come to, as far as limits and its user's balance ask for it until it settles: first a guess, and more as its answer outgrows that. */
 export class Reservation {
   readonly #gateway: Gateway
   readonly #call: Call
   readonly #stepTokens: number
-  /** Null: there is no limit that it could count for, or it has no tokens that count. */
+  /** A balance pays for it. */
+  readonly #isPaid: boolean
+  /** Null: there is no limit and no balance that it could count for, or it has no tokens that count. */
   #usage: Usage | null
   #estimate: Readonly<Consumption> = ONE_CALL
 
@@ -36,8 +43,9 @@ export class Reservation {
     // Any account that the call may come to: one that fails may be followed by one that is no candidate now.
     const mayServe = gateway.directory.accountsOf(call.caller.group.id)
     const hasLimits = call.caller.limits.length > 0 || mayServe.some(({ account }) => account.limits.length > 0)
+    this.#isPaid = needsBalance(gateway, call)
     const usesTokens = call.facts.costs === undefined
-    this.#usage = hasLimits && usesTokens ? { ...NO_USAGE, inputTokens, outputTokens } : null
+    this.#usage = (hasLimits || this.#isPaid) && usesTokens ? { ...NO_USAGE, inputTokens, outputTokens } : null
     this.#stepTokens = Math.max(1, Math.ceil(outputTokens * STEP))
     if (this.#usage) this.#estimate = this.#consumptionOf(this.#usage, ranked)
   }
@@ -45,6 +53,11 @@ export class Reservation {
   /** What it counts for in limits. */
   get estimate(): Readonly<Consumption> {
     return this.#estimate
+  }
+
+  /** Of the user's balance: what it would be charged for that. */
+  get reservedNanoUsd(): number {
+    return this.#isPaid ? this.#estimate.spentNanoUsd : 0
   }
 
   /** Takes in how far the answer has come. True if that is more than was reserved: the estimate is larger now. */

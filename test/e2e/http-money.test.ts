@@ -1,5 +1,7 @@
 import t from 'tap'
 import { GatewayError } from '../../src/domain/errors.ts'
+import { NO_USAGE } from '../../src/domain/usage.ts'
+import { costOf } from '../../src/pricing/cost.ts'
 import { messageRequest, until } from '../support/client.ts'
 import { type Scene, startGateway } from '../support/gateway.ts'
 
@@ -221,4 +223,61 @@ t.test('the billing guard', async (t) => {
     await gw.settled()
     t.same((await store.usage.verify()).problems, [])
   })
+})
+
+t.test('calls at the same time overdraw a balance by no more than one of them, at any price', async (t) => {
+  const models = ['claude-haiku-5-5', 'claude-sonnet-5-5', 'claude-opus-5-5']
+  const OUTPUT = 1000
+  const CALLS = 100
+  const gw = await startGateway(t, {
+    config: { run_mode: 'saas', 'default.user_concurrency': CALLS },
+    setUp: async (site) => {
+      const script = { usage: { input: 10, output: OUTPUT }, headDelayMs: 200 }
+      const scenes = models.map(() =>
+        site.scene({ accounts: [{ scripts: Array(CALLS).fill(script) }], user: { concurrency: CALLS } }),
+      )
+      return Promise.all(scenes)
+    },
+  })
+  for (const [index, model] of models.entries()) {
+    const { user, key } = gw.scenes[index] as Scene
+    const priced = gw.gateway.prices.find('anthropic', model, Date.now())
+    const oneNanoUsd = costOf({ ...NO_USAGE, inputTokens: 10, outputTokens: OUTPUT }, priced, 1_000_000).chargedNanoUsd
+    const balanceNanoUsd = 10 * oneNanoUsd
+    await gw.site.store.users.credit({ id: user.id, amountNanoUsd: balanceNanoUsd, note: null, by: 'test' })
+    await gw.seen()
+    const body = messageRequest(false, { model, max_tokens: OUTPUT })
+    const answers = await Promise.all(Array.from({ length: CALLS }, () => gw.call({ key, body })))
+    const served = answers.filter(({ status }) => status === 200).length
+    t.ok(served > 1 && served <= 11, `${model}: ${served} were served`)
+    const refused = answers.find(({ status }) => status !== 200)
+    t.match(refused, {
+      status: 429,
+      headers: { 'retry-after': '5' },
+      text: /calls that are running may need all of it/,
+    })
+    await gw.settled()
+    const left = (await gw.site.store.users.find(user.id)).balanceNanoUsd
+    t.ok(left > -oneNanoUsd, `${left} is left`)
+  }
+  t.same((await gw.site.store.usage.verify()).problems, [])
+})
+
+t.test('a stream that outgrows what was reserved reserves more', async (t) => {
+  const gw = await startGateway(t, {
+    config: { run_mode: 'saas', 'gateway.reserve_output_max': 10 },
+    setUp: (site) =>
+      site.scene({
+        user: { balanceNanoUsd: 100_000 },
+        group: { whenClientLeaves: 'abort' },
+        accounts: [{ scripts: [{ text: ['x'.repeat(40_000)], breaks: { after: 4, how: 'silence' } }] }],
+      }),
+  })
+  const { key } = gw.scenes
+  const first = gw.open({ key, body: messageRequest(true) })
+  await first.has('xxx')
+  const second = await gw.call({ key, body: messageRequest(false) })
+  t.match(second, { status: 429, text: /calls that are running may need all of it/ })
+  first.leave()
+  await gw.settled()
 })
