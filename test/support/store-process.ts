@@ -24,7 +24,11 @@ const ROLES = {
   /** Records calls without end, eight at a time, and prints the id of each one that is durable. */
   async record(dataDir: string, scene: string) {
     const options = { id: 'prs_child', clock: Date.now, log: keptLog().log }
-    const store = await openStore({ dataDir, gateway: { chargeWaitMs: 5000 } as never }, 'daemon', options)
+    const store = await openStore(
+      { dataDir, database: null, gateway: { chargeWaitMs: 5000 } as never },
+      'daemon',
+      options,
+    )
     const work = async () => {
       for (;;) {
         const call = callOf(JSON.parse(scene) as Scene)
