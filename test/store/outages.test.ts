@@ -297,7 +297,7 @@ dataDirTest('a process that is killed while it records: what was durable is ther
   const scene = await prepared(dataDir)
   const durable = new Set<string>()
   for (let round = 0; round < 3; round++) {
-    await using child = await StoreProcess.start('record', dataDir, JSON.stringify(scene))
+    await using child = await StoreProcess.start('record', dataDir, JSON.stringify([scene]), 'null')
     const stop = durable.size + 50 + round * 37
     while (durable.size < stop) durable.add((await child.lines.next()).value)
     await child.kill()

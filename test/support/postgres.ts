@@ -76,6 +76,7 @@ export class PostgresServerProcess implements AsyncDisposable {
   readonly #durable: boolean
   #child: ChildProcess | null = null
   #databases = 0
+  #template: Promise<void> | null = null
 
   private constructor(port: number, folder: string, durable: boolean) {
     this.port = port
@@ -158,14 +159,19 @@ export class PostgresServerProcess implements AsyncDisposable {
 
   /** A database of its own, migrated or empty. */
   async makeDatabase(how: 'migrated' | 'empty' = 'migrated'): Promise<string> {
-    if (how === 'migrated' && this.#databases === 0) {
-      await this.query('postgres', `create database ${TEMPLATE}`)
-      await using database = await connectPostgresForMigration(databaseConfig(this.server(TEMPLATE)))
-      await migrateUp(database)
+    if (how === 'migrated') {
+      this.#template ??= this.#makeTemplate()
+      await this.#template
     }
     const name = `test_${++this.#databases}`
     await this.query('postgres', `create database ${name}${how === 'migrated' ? ` template ${TEMPLATE}` : ''}`)
     return name
+  }
+
+  async #makeTemplate(): Promise<void> {
+    await this.query('postgres', `create database ${TEMPLATE}`)
+    await using database = await connectPostgresForMigration(databaseConfig(this.server(TEMPLATE)))
+    await migrateUp(database)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
