@@ -230,6 +230,13 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('record', 'text', (c) => c.notNull())
     .execute()
 
+  // Gateway processes that live, and how often each has said so: who falls silent has died.
+  await db.schema
+    .createTable('processes')
+    .addColumn('id', 'text', (c) => c.primaryKey())
+    .addColumn('beats', 'bigint', (c) => c.notNull())
+    .execute()
+
   await db.schema
     .createTable('prices')
     .addColumn('provider', 'text', (c) => c.notNull())

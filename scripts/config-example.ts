@@ -35,7 +35,7 @@ export function configExample(): string {
 /** A key's help, what it takes and by which names, and the line that sets it to its default. */
 function entry({ path, help, type, env, legacyEnv, default: fallback }: ConfigKey): string[] {
   const value = fallback === null ? '' : ` ${asYaml(fallback)}`
-  const facts = [type, env, ...(legacyEnv ? [legacyEnv] : [])].join(' · ')
+  const facts = [type, env, ...(legacyEnv ?? [])].join(' · ')
   return [...wrapped(help), facts, `${path.split('.').at(-1)}:${value}`]
 }
 

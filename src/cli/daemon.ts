@@ -21,7 +21,9 @@ import { priceList } from '../pricing/price-list.ts'
 import { AdminSocket } from '../server/admin.ts'
 import { GatewayServer } from '../server/server.ts'
 import { openStore } from '../store/open.ts'
+import { Presence } from '../store/presence.ts'
 import { lockDataDir } from '../store/sqlite.ts'
+import type { Store } from '../store/store.ts'
 import { UpstreamClient } from '../upstream/client.ts'
 import { VERSION } from '../version.ts'
 
@@ -43,14 +45,13 @@ export interface Daemon extends AsyncDisposable {
 export async function startDaemon(config: Config, log: Logger): Promise<Daemon> {
   requireSafeListening(config)
   await using parts = new AsyncDisposableStack()
-  parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
+  if (!config.database) parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
   const clock = systemClock
   const processId = newId('prs')
   const store = parts.use(await openStore(config, 'daemon', { id: processId, clock, log }))
   const secrets = await openSecrets(config, store)
-  const interrupted = await store.usage.closeInterrupted({ processId: null })
-  if (interrupted.length > 0)
-    log.warn({ calls: interrupted }, 'calls were interrupted when the gateway was last killed')
+  if (config.database) await parts.use(new Presence({ store, setTimer: systemTimer, log })).start()
+  else await closeLastLife(store, log)
 
   const ticker = parts.use(new Ticker(clock))
   const builtIn = builtInPrices()
@@ -112,6 +113,12 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
   }
 }
 
+/** The lock of the data directory says that nobody else is alive. */
+async function closeLastLife(store: Store, log: Logger): Promise<void> {
+  const calls = await store.usage.closeInterrupted({ processId: null })
+  if (calls.length > 0) log.warn({ calls }, 'calls were interrupted when the gateway was last killed')
+}
+
 /** Simple mode bills nobody: it serves only this machine unless the operator confirms that more is meant. */
 function requireSafeListening(config: Config): void {
   const { host } = config.server
@@ -130,6 +137,7 @@ function requireSafeListening(config: Config): void {
 const FIXED_KEYS: [string, (config: Config) => unknown][] = [
   ['run_mode', (config) => config.runMode],
   ['data_dir', (config) => config.dataDir],
+  ['database', (config) => JSON.stringify(config.database)],
   ['master_key_file', (config) => config.masterKeyFile],
   ['server.host', (config) => config.server.host],
   ['server.port', (config) => config.server.port],
@@ -144,12 +152,12 @@ function keysThatNeedRestart(before: Config, after: Config): string[] {
 }
 
 function withFixedKeys(before: Config, after: Config): Config {
-  const { runMode, dataDir, masterKeyFile, masterKey, adminSocket } = before
+  const { runMode, dataDir, masterKeyFile, masterKey, database, adminSocket } = before
   const { host, port, maxConnections } = before.server
   const { chargeWaitMs } = before.gateway
   return {
     ...inRunMode(after, runMode),
-    ...{ dataDir, masterKeyFile, masterKey, adminSocket },
+    ...{ dataDir, masterKeyFile, masterKey, database, adminSocket },
     server: { ...after.server, host, port, maxConnections },
     gateway: { ...after.gateway, chargeWaitMs },
   }

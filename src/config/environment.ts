@@ -19,7 +19,7 @@ export class Environment {
   constructor({ env, cwd }: { env: NodeJS.ProcessEnv; cwd: string }, keys: readonly ConfigKey[], problems: string[]) {
     this.#env = env
     this.#cwd = cwd
-    this.#names = new Set(keys.flatMap((key) => [key.env, ...(key.legacyEnv ? [key.legacyEnv] : [])]))
+    this.#names = new Set(keys.flatMap((key) => [key.env, ...(key.legacyEnv ?? [])]))
     const files = keys.filter(({ secret }) => secret).map((key) => `${key.env}_FILE`)
     this.#meaningful = new Set([...this.#names, ...files, 'SUBGATE_CONFIG'])
     this.#problems = problems
@@ -27,7 +27,7 @@ export class Environment {
 
   /** Unprefixed names count only beside RUN_MODE: a name exported for another project must not move anybody's data. */
   valueOf(key: ConfigKey): Written | undefined {
-    const names = [key.env, ...(key.legacyEnv && this.#env.RUN_MODE ? [key.legacyEnv] : [])]
+    const names = [key.env, ...(this.#env.RUN_MODE ? (key.legacyEnv ?? []) : [])]
     for (const name of names) {
       const value = this.#env[name]
       const secret = key.secret ? this.#fromFile(`${name}_FILE`) : undefined

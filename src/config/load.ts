@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { type ErrorRule, GatewayError } from '../domain/errors.ts'
 import { Environment } from './environment.ts'
 import { looksLikeOurs, readFileKeys } from './file.ts'
+import type { PostgresServer, PostgresUrl, SslMode } from './postgres-server.ts'
 import { type ConfigKey, configKeys } from './schema.ts'
 import { SUB2API_SERVICES_ENV } from './sub2api-keys.ts'
 import type { Written } from './written.ts'
@@ -16,6 +17,8 @@ export interface Config {
   dataDir: string
   masterKeyFile: string
   masterKey: string | null
+  /** Null = SQLite, in the data directory. */
+  database: DatabaseConfig | null
   /** `record` or `refuse` calls whose model has no price. */
   unknownPrice: 'record' | 'refuse'
   unmetered: 'record' | 'refuse'
@@ -69,6 +72,17 @@ export interface Config {
   adminSocket: string
   /** What the operator said of what the run mode decides otherwise; null = nothing. */
   said: { unknownPrice: 'record' | 'refuse' | null; unmetered: 'record' | 'refuse' | null; guard: boolean }
+}
+
+/** A PostgreSQL database and how it is used. */
+export interface DatabaseConfig {
+  server: PostgresServer
+  /** The same database without the pooler; the server itself where none is named. */
+  direct: PostgresServer
+  poolSize: number
+  connectTimeoutMs: number
+  statementTimeoutMs: number
+  lockTimeoutMs: number
 }
 
 type RunMode = Config['runMode']
@@ -146,8 +160,10 @@ export function loadConfig(inputs: LoadInputs, keys: readonly ConfigKey[] = conf
   warnings.push(...environment.slips())
   const services = SUB2API_SERVICES_ENV.filter((name) => inputs.env.RUN_MODE && inputs.env[name])
   if (services.length > 0) {
-    warnings.push(`${services.join(', ')}: this version keeps its data in SQLite and in memory, and does not use them`)
+    warnings.push(`${services.join(', ')}: this version keeps live state in memory, and does not use them`)
   }
+  const saysTwice = values.has('database.url') && values.has('database.host')
+  if (saysTwice) problems.push('database.url and database.host are both set: only one may be')
   if (problems.length > 0) {
     throw new GatewayError(
       'invalid_request',
@@ -227,7 +243,8 @@ export function userConfigFile(env: NodeJS.ProcessEnv): string {
 function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInputs): Config {
   const get = <T>(path: string): T => values.get(path) as T
   const optional = <T>(path: string): T | null => (values.get(path) as T | undefined) ?? null
-  const runMode = get<RunMode>('run_mode')
+  const database = databaseOf(get, optional)
+  const runMode = optional<RunMode>('run_mode') ?? (database ? 'saas' : 'simple')
   const dataDir = optional<string>('data_dir') ?? resolve(cwd, defaultDataDir(env))
   const changesHeaders = get<boolean>('security.response_headers.enabled')
   const config: InAnyMode = {
@@ -235,6 +252,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
     dataDir,
     masterKeyFile: optional('master_key_file') ?? join(dataDir, 'master.key'),
     masterKey: optional('master_key'),
+    database,
     errorRules: get('error_rules'),
     server: {
       host: optional<string>('server.host') ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
@@ -303,6 +321,33 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
     },
   }
   return inRunMode(config, runMode)
+}
+
+/** The URL goes before the single keys, which say what it leaves out. */
+function databaseOf(get: <T>(path: string) => T, optional: <T>(path: string) => T | null): DatabaseConfig | null {
+  const url = optional<PostgresUrl>('database.url') ?? hostOnly(optional('database.host'))
+  if (!url) return null
+  const server: PostgresServer = {
+    port: get('database.port'),
+    user: get('database.user'),
+    password: optional('database.password'),
+    dbname: get('database.dbname'),
+    sslMode: get<SslMode>('database.sslmode'),
+    caFile: optional('database.sslrootcert'),
+    ...url,
+  }
+  return {
+    server,
+    direct: { ...server, port: get('database.port'), ...(optional<PostgresUrl>('database.direct_url') ?? server) },
+    poolSize: get('database.pool_size'),
+    connectTimeoutMs: get('database.connect_timeout'),
+    statementTimeoutMs: get('database.statement_timeout'),
+    lockTimeoutMs: get('database.lock_timeout'),
+  }
+}
+
+function hostOnly(host: string | null): PostgresUrl | null {
+  return host === null ? null : { host }
 }
 
 function lowerCased(names: string[]): string[] {

@@ -6,6 +6,7 @@ import { checkedTimeZone } from '../domain/limit.ts'
 import { parseMultiplier, parseUsd } from '../domain/money.ts'
 import { parseDuration } from '../lib/duration.ts'
 import { parseSize } from '../lib/size.ts'
+import { parsePostgresUrl, SSL_MODES } from './postgres-server.ts'
 
 /** What `config keys`, the example file and error messages say about a key. */
 interface KeyFacts {
@@ -14,8 +15,8 @@ interface KeyFacts {
   type: string
   /** The default as an operator would write it; null = none (the help says what happens then). */
   default: unknown
-  /** The unprefixed environment name of the Sub2API documentation, if it has one. */
-  legacyEnv?: string
+  /** The unprefixed environment names of the Sub2API documentation, if it has any; the first that is set counts. */
+  legacyEnv?: readonly string[]
   /** Masked wherever it is shown; its environment name with `_FILE` behind it names a file that holds it. */
   secret?: true
   /** A path: in a file relative to that file's folder, else to the working directory. */
@@ -42,7 +43,7 @@ const text = (help: string, fallback: string | null, extra: Extra = {}) =>
 
 const path = (help: string) => key(someText, { help, type: 'path', default: null, isPath: true })
 
-const oneOf = <const Values extends [string, ...string[]]>(
+const oneOf = <const Values extends readonly [string, ...string[]]>(
   values: Values,
   help: string,
   fallback: string | null,
@@ -126,6 +127,16 @@ const listenHost = z
     'must be an address or a host name, without port and brackets, such as 127.0.0.1, :: or localhost',
   )
 
+/** Where a PostgreSQL is. */
+const postgresUrl = z.string('must be a text').transform((text, context) => {
+  try {
+    return parsePostgresUrl(text)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message })
+    return z.NEVER
+  }
+})
+
 const hostName = z
   .string()
   .refine(
@@ -208,14 +219,14 @@ export const schema = z.strictObject({
       z.enum(['simple', 'saas'], 'must be simple or saas'),
     ),
     {
-      help: 'simple: one person or a team that trusts each other; nobody is charged. saas: balances are debited and refused at zero.',
+      help: 'simple: one person or a team that trusts each other; nobody is charged. saas: balances are debited and refused at zero. Default: saas with a PostgreSQL database, else simple.',
       type: 'simple | saas',
-      default: 'simple',
-      legacyEnv: 'RUN_MODE',
+      default: null,
+      legacyEnv: ['RUN_MODE'],
     },
   ),
   simple_mode_confirm: yesNo('Confirms that simple mode, which bills nobody, may listen beyond this machine.', false, {
-    legacyEnv: 'SIMPLE_MODE_CONFIRM',
+    legacyEnv: ['SIMPLE_MODE_CONFIRM'],
   }),
   data_dir: path('Where the database, the master key and the admin socket live. Default: $XDG_DATA_HOME/subgate.'),
   master_key_file: path('The key that seals upstream credentials (0600). Default: master.key in the data directory.'),
@@ -250,11 +261,11 @@ export const schema = z.strictObject({
         help: 'The address to listen on. Default: 127.0.0.1 in simple mode, 0.0.0.0 in saas mode.',
         type: 'text',
         default: null,
-        legacyEnv: 'SERVER_HOST',
+        legacyEnv: ['SERVER_HOST'],
       }),
-      port: whole(0, 65535, 'The port to listen on; 0 picks a free one.', 8080, { legacyEnv: 'SERVER_PORT' }),
+      port: whole(0, 65535, 'The port to listen on; 0 picks a free one.', 8080, { legacyEnv: ['SERVER_PORT'] }),
       mode: oneOf(['release', 'debug'], 'debug logs more; secrets stay redacted.', 'release', {
-        legacyEnv: 'SERVER_MODE',
+        legacyEnv: ['SERVER_MODE'],
       }),
       public_url: key(z.url({ protocol: /^https?$/ }), {
         help: 'How clients reach this gateway, for the addresses in its answers. Default: as the request says, and https where a trusted proxy says so.',
@@ -265,6 +276,49 @@ export const schema = z.strictObject({
       trusted_proxies: list(cidr, 'CIDRs', 'Reverse proxies whose X-Forwarded-For is believed.', [], reloads),
       max_request_body_size: size('Larger request bodies are refused with 413.', '32MiB', reloads),
       max_connections: whole(1, 1_000_000, 'More client connections than this are closed at once.', 20_000),
+    })
+    .optional(),
+  database: z
+    .strictObject({
+      url: key(postgresUrl, {
+        help: 'The PostgreSQL database, as postgres://user:password@host:5432/subgate?sslmode=verify-full; it may also be one behind PgBouncer. What it leaves out is taken from the keys below. Without it and without a host, data is kept in a SQLite file in the data directory.',
+        type: 'URL',
+        default: null,
+        legacyEnv: ['DATABASE_URL'],
+        secret: true,
+      }),
+      host: text(
+        "PostgreSQL's host, or the folder of its unix socket, in place of a URL. Default: none, data is kept in a SQLite file in the data directory.",
+        null,
+        { legacyEnv: ['DATABASE_HOST'] },
+      ),
+      port: whole(1, 65535, 'The port of that host.', 5432, { legacyEnv: ['DATABASE_PORT'] }),
+      user: text('Whom to log in as.', 'subgate', { legacyEnv: ['DATABASE_USER'] }),
+      password: key(z.string('must be a text'), {
+        help: 'The password of that user.',
+        type: 'text',
+        default: null,
+        legacyEnv: ['DATABASE_PASSWORD', 'POSTGRES_PASSWORD'],
+        secret: true,
+      }),
+      dbname: text('The name of the database.', 'subgate', { legacyEnv: ['DATABASE_DBNAME'] }),
+      sslmode: oneOf(
+        SSL_MODES,
+        'TLS, in the words of libpq: prefer encrypts where the server can, require always, verify-ca also checks its certificate, verify-full also its name.',
+        'prefer',
+        { legacyEnv: ['DATABASE_SSLMODE'] },
+      ),
+      sslrootcert: path('Certificates (PEM) to check the server by. Default: those that Node comes with.'),
+      direct_url: key(postgresUrl, {
+        help: 'The same database without the pooler, where the URL above is that of PgBouncer in transaction mode: for migrations, and to hear of changes at once. What it leaves out is as above.',
+        type: 'URL',
+        default: null,
+        secret: true,
+      }),
+      pool_size: whole(2, 1000, 'Connections of a gateway process at most, and one to hear of changes.', 10),
+      connect_timeout: duration('Getting a connection: a new one, or one of the pool.', '5s'),
+      statement_timeout: duration('What a statement may take, for recording and for calls.', '10s'),
+      lock_timeout: duration("What a write may wait for another one's lock.", '4s'),
     })
     .optional(),
   default: z
@@ -303,7 +357,7 @@ export const schema = z.strictObject({
       url_allowlist: z
         .strictObject({
           enabled: yesNo('Upstream URLs must be on upstream_hosts.', true, {
-            legacyEnv: 'SECURITY_URL_ALLOWLIST_ENABLED',
+            legacyEnv: ['SECURITY_URL_ALLOWLIST_ENABLED'],
             ...reloads,
           }),
           upstream_hosts: list(
@@ -321,13 +375,13 @@ export const schema = z.strictObject({
             reloads,
           ),
           allow_insecure_http: yesNo('Accounts may use http: URLs.', false, {
-            legacyEnv: 'SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP',
+            legacyEnv: ['SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP'],
             ...reloads,
           }),
           allow_private_hosts: yesNo(
             'Accounts may call loopback, private, link-local, CGNAT and metadata addresses.',
             false,
-            { legacyEnv: 'SECURITY_URL_ALLOWLIST_ALLOW_PRIVATE_HOSTS', ...reloads },
+            { legacyEnv: ['SECURITY_URL_ALLOWLIST_ALLOW_PRIVATE_HOSTS'], ...reloads },
           ),
         })
         .optional(),

@@ -3,14 +3,15 @@
  * a warning instead of an error, so that an existing file starts. Whole sections, and keys inside sections that we share.
  */
 const SECTIONS = words(`
-  api_key_auth_cache batch_image concurrency dashboard_aggregation dashboard_cache database dingtalk_connect gemini
+  api_key_auth_cache batch_image concurrency dashboard_aggregation dashboard_cache dingtalk_connect gemini
   github_oauth google_oauth idempotency image_storage jwt linuxdo_connect oidc_connect ops plugins pricing rate_limit
   redis subscription_cache subscription_maintenance timezone token_refresh totp turnstile update upload usage_cleanup
   webauthn wechat_connect
 `)
 
 const INSIDE_SHARED_SECTIONS = words(`
-  server.enable_server_timing server.frontend_url server.read_header_timeout server.max_header_bytes
+  database.max_open_conns database.max_idle_conns database.conn_max_lifetime_minutes
+  database.conn_max_idle_time_minutes server.enable_server_timing server.frontend_url server.read_header_timeout server.max_header_bytes
   server.idle_timeout server.h2c cors.allow_credentials security.trust_forwarded_ip_for_api_key_acl
   security.forwarded_client_ip_headers security.url_allowlist.pricing_hosts security.url_allowlist.crs_hosts
   security.csp security.proxy_probe security.proxy_fallback log.service_name log.env log.caller log.stacktrace_level
@@ -43,7 +44,7 @@ export function isSub2apiKey(path: string): boolean {
 }
 
 /** Environment names that point Sub2API at other services. Set beside RUN_MODE, they earn a warning: nobody's data may end up elsewhere in silence. */
-export const SUB2API_SERVICES_ENV = ['DATABASE_URL', 'DATABASE_HOST', 'REDIS_URL', 'REDIS_HOST']
+export const SUB2API_SERVICES_ENV = ['REDIS_URL', 'REDIS_HOST']
 
 function words(text: string): Set<string> {
   return new Set(text.trim().split(/\s+/))

@@ -7,8 +7,8 @@ import type { Logger } from '../lib/log.ts'
 import { formatSize } from '../lib/size.ts'
 import { providers } from '../providers/index.ts'
 import { migrationStatus } from '../store/migrate.ts'
-import { databaseFile, openStore } from '../store/open.ts'
-import { connectForMigration } from '../store/sqlite.ts'
+import { openStore } from '../store/open.ts'
+import { databaseFile, databaseName, withDatabase } from '../store/place.ts'
 import type { Store, StoredAccount } from '../store/store.ts'
 import { testAccount } from './test-account.ts'
 import { openSecrets, type Workspace } from './workspace.ts'
@@ -46,7 +46,7 @@ export async function examine(
   )
   if ('finding' in opened) return [...findings, opened.finding]
   await using store = opened.value
-  findings.push(ok('database', 'it answers'))
+  findings.push(ok('database', config.database ? `${databaseName(config)} answers` : 'it answers'))
   findings.push(
     await checkMoney(store),
     await checkClock(store, options.clock()),
@@ -95,8 +95,12 @@ function checkFiles({ config, file }: LoadedConfig): Finding[] {
   const wanted: [check: string, path: string, mustExist: boolean][] = [
     ['data directory', config.dataDir, true],
     ['master key file', config.masterKeyFile, config.masterKey === null],
-    ['database file', database, true],
-    ['write-ahead log', `${database}-wal`, false],
+    ...(config.database
+      ? []
+      : ([
+          ['database file', database, true],
+          ['write-ahead log', `${database}-wal`, false],
+        ] satisfies typeof wanted)),
     ['spill file', `${config.dataDir}/spill.log`, false],
     ...(file ? ([['configuration file mode', file, true]] as [string, string, boolean][]) : []),
   ]
@@ -149,16 +153,10 @@ function checkListening({ config }: LoadedConfig): Finding {
 }
 
 async function checkMigrations({ config }: LoadedConfig): Promise<Finding> {
-  const file = databaseFile(config)
-  if (!existsSync(file)) return failed('migrations', 'there is no database', 'subgate init makes one.')
-  const status = await attempted('migrations', async () => {
-    const database = connectForMigration(file)
-    try {
-      return await migrationStatus(database)
-    } finally {
-      await database.destroy()
-    }
-  })
+  if (!config.database && !existsSync(databaseFile(config))) {
+    return failed('migrations', 'there is no database', 'subgate init makes one.')
+  }
+  const status = await attempted('migrations', () => withDatabase(config, migrationStatus))
   if ('finding' in status) return status.finding
   const pending = status.value.filter(({ appliedAt }) => appliedAt === null)
   return pending.length === 0

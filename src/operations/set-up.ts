@@ -6,8 +6,7 @@ import type { Group } from '../domain/group.ts'
 import type { User } from '../domain/user.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { migrateUp } from '../store/migrate.ts'
-import { databaseFile } from '../store/open.ts'
-import { connectForMigration, createSqliteFile } from '../store/sqlite.ts'
+import { createDatabase, hasDatabase, withDatabase } from '../store/place.ts'
 import type { Actor, Store } from '../store/store.ts'
 import { createMasterKey } from './master-key.ts'
 
@@ -16,21 +15,15 @@ export const DEFAULT_GROUP = 'default'
 
 /**
  * Makes what a data directory needs and does not have yet: the folder (0700), the master key (0600), the database with
- * its tables. A database that is there already is left alone: its migrations are `migrate up`'s business.
+ * its tables. A database of PostgreSQL is the operator's to make, and gets its tables. A database that is there already is left alone: its migrations are `migrate up`'s business.
  */
 export async function prepareDataDir(config: Config): Promise<{ masterKeyMade: boolean; databaseMade: boolean }> {
   makeFolder(config.dataDir)
   chmodSync(config.dataDir, 0o700)
   const masterKeyMade = createMasterKey(config)
-  const file = databaseFile(config)
-  if (existsSync(file)) return { masterKeyMade, databaseMade: false }
-  createSqliteFile(file)
-  const database = connectForMigration(file)
-  try {
-    await migrateUp(database)
-  } finally {
-    await database.destroy()
-  }
+  if (await hasDatabase(config)) return { masterKeyMade, databaseMade: false }
+  createDatabase(config)
+  await withDatabase(config, migrateUp)
   return { masterKeyMade, databaseMade: true }
 }
 
@@ -84,16 +77,19 @@ export interface FirstConfig {
   port: number
   /** Null = the usual place. */
   dataDir: string | null
+  /** Of PostgreSQL; null = SQLite, or what the environment says. */
+  databaseUrl: string | null
 }
 
 /** Writes a configuration file (0600) if there is none. Returns whether it did. */
-export function writeFirstConfig(file: string, { runMode, host, port, dataDir }: FirstConfig): boolean {
+export function writeFirstConfig(file: string, { runMode, host, port, dataDir, databaseUrl }: FirstConfig): boolean {
   if (existsSync(file)) return false
   makeFolder(dirname(file))
   const lines = [
     '# subgate reads this file at start, and again on SIGHUP. Every key: subgate config keys',
     `run_mode: ${runMode}`,
     ...(dataDir === null ? [] : [`data_dir: ${JSON.stringify(dataDir)}`]),
+    ...(databaseUrl === null ? [] : ['database:', `  url: ${JSON.stringify(databaseUrl)}`]),
     'server:',
     `  host: ${JSON.stringify(host)}`,
     `  port: ${port}`,

@@ -221,11 +221,11 @@ export function cellOf(row: UsageTable): (string | number)[] {
 /** All counters of a roll-up cell, in the order of ROLL_UP_COUNTERS. */
 export const ROLL_UP_COUNTERS = [...SUM_COLUMNS, ...DURATION_COLUMNS, ...FIRST_TOKEN_COLUMNS] as const
 
-/** Adds one usage row to a cell's counters. */
-export function countUsage(counters: number[], row: UsageTable): void {
+/** Adds one usage row to a cell's counters, or with -1 takes it out again. */
+export function countUsage(counters: number[], row: UsageTable, sign: 1 | -1): void {
   let at = 0
   const add = (amount: number) => {
-    counters[at] = (counters[at] as number) + amount
+    counters[at] = (counters[at] as number) + sign * amount
     at++
   }
   add(1)

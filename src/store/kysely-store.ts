@@ -116,6 +116,10 @@ export async function kyselyStore(driver: StoreDriver, options: StoreOptions): P
       get: (name) => getSecret(reader, name),
       putIfAbsent: (input) => write('secrets.putIfAbsent', input),
     },
+    processes: {
+      beat: () => write('processes.beat', { id: processId }),
+      leave: () => write('processes.leave', { id: processId }),
+    },
     onRevision: (listener) => driver.onRevision(listener),
     ping: async () => void (await readRevision(reader)),
     async [Symbol.asyncDispose]() {

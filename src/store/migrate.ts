@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { DEFAULT_MIGRATION_TABLE, Migrator } from 'kysely/migration'
+import { DEFAULT_MIGRATION_LOCK_TABLE, DEFAULT_MIGRATION_TABLE, MIGRATION_LOCK_ID, Migrator } from 'kysely/migration'
 import { migrations } from '../../migrations/index.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { Db } from './queries/db.ts'
@@ -27,10 +27,20 @@ async function requireKnownMigrations(db: Db): Promise<void> {
 }
 
 /**
- * Applies what is pending, in one transaction where the database can, and returns the names. Throws `unavailable` if the
+ * Applies what is pending, in one transaction where the database can and one process at a time, and returns the names. Throws `unavailable` if the
  * database was made by a newer program, or what went wrong.
  */
 export async function migrateUp(db: Db): Promise<string[]> {
+  const { adapter } = db.getExecutor()
+  if (!adapter.supportsTransactionalDdl) return applyPending(db)
+  return db.transaction().execute(async (trx) => {
+    // Also the tables in which it is kept what was applied are made by one process at a time.
+    await adapter.acquireMigrationLock(trx, { lockTable: DEFAULT_MIGRATION_LOCK_TABLE, lockRowId: MIGRATION_LOCK_ID })
+    return applyPending(trx)
+  })
+}
+
+async function applyPending(db: Db): Promise<string[]> {
   await migrationStatus(db)
   const { error, results } = await migratorOf(db).migrateToLatest()
   if (error) throw error

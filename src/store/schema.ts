@@ -15,6 +15,7 @@ export interface Database {
   roll_ups: { cell_id: number } & SumColumns & RollUpHistograms
   ledger: LedgerTable
   running_calls: RunningCallsTable
+  processes: { id: string; beats: number }
   account_objects: AccountObjectsTable
   prices: PricesTable
   audit_log: AuditLogTable

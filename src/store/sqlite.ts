@@ -77,17 +77,24 @@ function writesHere(database: Db): Pick<StoreDriver, 'write'> & AsyncDisposable 
  * another process has it, and `unavailable` if the file cannot be locked at all.
  */
 export function lockDataDir(file: string): Disposable {
+  const lock = lockFile(file)
+  if (lock) return lock
+  throw new GatewayError('conflict', 'another subgate is already serving from this data directory', {
+    hint: 'subgate status asks it; for a second gateway use another --data-dir.',
+  })
+}
+
+/** A lock that dies with the process, by a file that is made for it; null if another process has it. Throws `unavailable`. */
+export function lockFile(file: string): Disposable | null {
   const binding = addonPath('better_sqlite3.node')
   createSqliteFile(file)
   const database = new BetterSqlite3(file, { timeout: 0, ...(binding !== undefined && { nativeBinding: binding }) })
   try {
     database.exec('begin exclusive')
+    return { [Symbol.dispose]: () => void database.close() }
   } catch (error) {
     database.close()
-    if (!(error instanceof BetterSqlite3.SqliteError && error.code === 'SQLITE_BUSY')) throw asUnavailable(error)
-    throw new GatewayError('conflict', 'another subgate is already serving from this data directory', {
-      hint: 'subgate status asks it; for a second gateway use another --data-dir.',
-    })
+    if (error instanceof BetterSqlite3.SqliteError && error.code === 'SQLITE_BUSY') return null
+    throw asUnavailable(error)
   }
-  return { [Symbol.dispose]: () => void database.close() }
 }

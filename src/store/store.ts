@@ -41,6 +41,7 @@ export interface Store extends AsyncDisposable {
     last(count: number): Promise<AuditEntry[]>
   }
   secrets: SecretStore
+  processes: ProcessStore
   /**
    * Calls back within a second of a change by any process, with what changed; `null` = anything may have, as after an
    * outage. Returns the way to stop.
@@ -243,7 +244,11 @@ export interface UsageStore {
   spilled(): Spilled
   /** Notes a call that is still running, so that a killed process leaves a trace of it. Written by the way; never rejects. */
   journal(record: CallRecord): void
-  /** At start: turns what a dead process left in the journal into usage rows with outcome `interrupted`. Returns their ids. */
+  /**
+   * Turns what a dead process (null: every process, where no other one can be alive) left in the journal into usage rows
+   * with outcome `interrupted`, and forgets the process. Returns their ids. If it lives after all, its calls' own records
+   * take the place of those rows.
+   */
   closeInterrupted(input: { processId: string | null }): Promise<string[]>
   /** Throws `not_found`. */
   show(callId: string): Promise<StoredCall>
@@ -396,4 +401,17 @@ export interface SecretStore {
   get(name: string): Promise<string | null>
   /** Keeps what is there already; returns what is kept. */
   putIfAbsent(input: { name: string; sealed: string }): Promise<string>
+}
+
+/** Which gateway processes work on this store, where there may be several. */
+export interface ProcessStore {
+  /** Says that this process lives. Answers which others have said so, or have calls in the start journal, and how often. */
+  beat(): Promise<KnownProcess[]>
+  /** This process ends in good order. */
+  leave(): Promise<void>
+}
+
+export interface KnownProcess {
+  id: string
+  beats: number
 }

@@ -2,7 +2,7 @@ import Database from 'better-sqlite3'
 import t from 'tap'
 import { type Config, loadConfig } from '../../src/config/load.ts'
 import { configKeys } from '../../src/config/schema.ts'
-import { databaseFile } from '../../src/store/open.ts'
+import { databaseFile } from '../../src/store/place.ts'
 import { messageRequest, until } from '../support/client.ts'
 import { startGateway } from '../support/gateway.ts'
 

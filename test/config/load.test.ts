@@ -13,6 +13,7 @@ t.test('without any configuration there is one: simple mode on this machine only
     dataDir: join(home, '.local/share/subgate'),
     masterKeyFile: join(home, '.local/share/subgate/master.key'),
     masterKey: null,
+    database: null,
     adminSocket: join(home, '.local/share/subgate/admin.sock'),
     unknownPrice: 'record',
     server: { host: '127.0.0.1', port: 8080, maxBodyBytes: 32 * 1024 * 1024 },
@@ -61,6 +62,7 @@ t.test('every key can be set by its environment name, and by its older name besi
     URL: 'https://ai.example.com',
     'true | false': 'yes',
     'release | debug': 'debug',
+    'disable | prefer | require | verify-ca | verify-full': 'require',
     'record | refuse': 'refuse',
     'text | json': 'text',
     'trace | debug | info | warn | error': 'warn',
@@ -75,12 +77,13 @@ t.test('every key can be set by its environment name, and by its older name besi
     'list of origins': 'https://a.example',
     'list of host names': 'a.example,*.b.example',
     'list of header names': 'x-a',
+    URL: 'postgres://host/name',
     'list of rules': '[{"when":{"status":400},"answer":{"status":418}}]',
   }
   const home = t.testdir()
   const wrong = configKeys().flatMap((key) => {
     const value = other[key.type] ?? (key.type.split('–')[0] as string)
-    const names = [key.env, ...(key.legacyEnv ? [key.legacyEnv] : [])]
+    const names = [key.env, ...(key.legacyEnv ?? [])]
     return names.filter((name) => {
       const env = { ...(name !== key.env && { RUN_MODE: 'simple' }), [name]: value }
       const found = load(home, { env }).keys.find(({ key: { path } }) => path === key.path)
@@ -275,7 +278,7 @@ const SECRET: ConfigKey = {
   ...(configKeys().find(({ path }) => path === 'master_key') as ConfigKey),
   path: 'jwt.secret',
   env: 'SUBGATE_JWT_SECRET',
-  legacyEnv: 'JWT_SECRET',
+  legacyEnv: ['JWT_SECRET'],
 }
 
 t.test('every secret may come from a file that the environment names', async (t) => {
@@ -384,6 +387,9 @@ timezone: "Asia/Shanghai"
       privateHosts: true,
     },
     answerHeaders: { add: ['x-extra'], remove: [] },
+    database: {
+      server: { host: 'db', port: 5432, user: 'postgres', password: 'secret', dbname: 'sub2api', sslMode: 'disable' },
+    },
     guard: { enabled: true, failureThreshold: 5, resetTimeoutMs: 30_000, halfOpenRequests: 3 },
     log: { level: 'info', format: 'text' },
   })
@@ -391,7 +397,6 @@ timezone: "Asia/Shanghai"
   t.same(ignored, [
     'server.frontend_url',
     'server.h2c',
-    'database',
     'redis',
     'jwt',
     'totp',
@@ -410,14 +415,10 @@ timezone: "Asia/Shanghai"
     'timezone',
   ])
   t.ok(
-    warnings.some((warning) => /^DATABASE_HOST, REDIS_HOST: /.test(warning)),
-    'and that its services are not used',
+    warnings.some((warning) => /^REDIS_HOST: /.test(warning)),
+    'and that its Redis is not used',
   )
   t.notOk(warnings.some((warning) => warning.includes('change-me')))
-  t.same(
-    load(home, { env: { DATABASE_HOST: 'db' } }).warnings.filter((warning) => warning.includes('DATABASE')),
-    [],
-  )
 })
 
 t.test('the lists of answer headers count only where they are switched on', async (t) => {
@@ -440,4 +441,57 @@ t.test('where to listen is an address or a name, and nothing that has no URL', a
       wrong,
     )
   }
+})
+
+t.test('a database of PostgreSQL, by URL or by single keys', async (t) => {
+  const home = t.testdir()
+  const database = (env: NodeJS.ProcessEnv) => load(home, { env }).config.database
+  const elsewhere = { DATABASE_URL: 'postgres://other/project', DATABASE_HOST: 'db', POSTGRES_PASSWORD: 'secret' }
+  t.equal(database(elsewhere), null, 'names of another project move nobody')
+  t.equal(load(home, { env: elsewhere }).config.runMode, 'simple')
+
+  const url = 'postgres://pat:p%40ss%2Fword@db.example:6432/gate?sslmode=verify-full&sslrootcert=/ca.pem'
+  const direct = { SUBGATE_DATABASE_DIRECT_URL: 'postgresql://db.example/gate' }
+  const loaded = load(home, { env: { SUBGATE_DATABASE_URL: url, ...direct } })
+  const server = {
+    ...{ host: 'db.example', port: 6432, user: 'pat', password: 'p@ss/word', dbname: 'gate' },
+    ...{ sslMode: 'verify-full', caFile: '/ca.pem' },
+  }
+  t.match(loaded.config.database, { server, direct: { ...server, port: 5432 }, poolSize: 10, connectTimeoutMs: 5000 })
+  t.equal(loaded.config.runMode, 'saas', 'who has a database bills')
+  t.equal(load(home, { env: { SUBGATE_DATABASE_URL: url, RUN_MODE: 'simple' } }).config.runMode, 'simple')
+
+  write(home, 'password', 'from a file\n')
+  const parts = { SUBGATE_DATABASE_HOST: '/run/postgresql', SUBGATE_DATABASE_PASSWORD_FILE: 'password' }
+  const local = { host: '/run/postgresql', port: 5432, user: 'subgate', password: 'from a file', dbname: 'subgate' }
+  t.match(database(parts), { server: local, direct: local })
+  t.match(database({ RUN_MODE: 'saas', DATABASE_HOST: 'db', POSTGRES_PASSWORD: 'x' })?.server, { password: 'x' })
+  t.match(database({ SUBGATE_DATABASE_URL: 'postgres://[::1]/a', SUBGATE_DATABASE_PASSWORD: 'x' })?.server, {
+    ...{ host: '::1', password: 'x', dbname: 'a', sslMode: 'prefer' },
+  })
+  t.match(database({ SUBGATE_DATABASE_URL: 'postgres:///a?host=/run' })?.server, { host: '/run', dbname: 'a' })
+})
+
+t.test('what is wrong with the URL of a database is told without it', async (t) => {
+  const home = t.testdir()
+  const complaint = (url: string) => problems(home, { env: { SUBGATE_DATABASE_URL: url } }).join()
+  const told = 'SUBGATE_DATABASE_URL: database.url: the value: '
+  const wrong: [string, RegExp][] = [
+    ['mysql://u:hidden@h/d', /must be a URL such as/],
+    ['postgres://u:hid/den@h/d', /must be a URL such as .* %40/],
+    ['postgres://u:1#hidden@h/d', /must be a URL such as/],
+    ['postgres://u:hidden%@h/d', /%25/],
+    ['postgres://u:hidden@a,b/d', /must name one host/],
+    ['postgres://u:hidden@/d', /must name one host|must be a URL/],
+    ['postgres://u:hidden@h/d?sslmode=sometimes', /sslmode must be one of disable/],
+    ['postgres://u:hidden@h/d?schema=hid', /parameter schema is unknown/],
+  ]
+  for (const [url, words] of wrong) {
+    t.ok(complaint(url).startsWith(told), url)
+    t.match(complaint(url), words)
+    t.notMatch(complaint(url), /hid/)
+  }
+  t.same(problems(home, { env: { SUBGATE_DATABASE_URL: 'postgres://h/d', SUBGATE_DATABASE_HOST: 'h' } }), [
+    'database.url and database.host are both set: only one may be',
+  ])
 })

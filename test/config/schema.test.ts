@@ -31,7 +31,7 @@ t.test('every key says what it is for, and its default is a value that it takes'
 })
 
 t.test('no two keys share a name', async (t) => {
-  const names = keys.flatMap(({ env, legacyEnv }) => [env, ...(legacyEnv ? [legacyEnv] : [])])
+  const names = keys.flatMap(({ env, legacyEnv }) => [env, ...(legacyEnv ?? [])])
   t.equal(new Set(names).size, names.length)
   t.equal(new Set(keys.map(({ path }) => path)).size, keys.length)
   t.ok(keys.every(({ path, env }) => env === `SUBGATE_${path.replaceAll('.', '_').toUpperCase()}`))
@@ -46,6 +46,14 @@ t.test('the unprefixed names are those of the Sub2API documentation', async (t) 
       'SERVER_HOST',
       'SERVER_PORT',
       'SERVER_MODE',
+      'DATABASE_URL',
+      'DATABASE_HOST',
+      'DATABASE_PORT',
+      'DATABASE_USER',
+      'DATABASE_PASSWORD',
+      'POSTGRES_PASSWORD',
+      'DATABASE_DBNAME',
+      'DATABASE_SSLMODE',
       'SECURITY_URL_ALLOWLIST_ENABLED',
       'SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP',
       'SECURITY_URL_ALLOWLIST_ALLOW_PRIVATE_HOSTS',

@@ -137,7 +137,7 @@ class History implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const inner = this.#world.openDriver()
+    const inner = await this.#world.openDriver()
     const driver: StoreDriver = {
       ...inner,
       write: (name, input, atMs) =>

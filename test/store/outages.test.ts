@@ -18,7 +18,8 @@ import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { isGatewayError } from '../../src/domain/errors.ts'
 import { migrateUp, migrationStatus } from '../../src/store/migrate.ts'
-import { databaseFile, openStore } from '../../src/store/open.ts'
+import { openStore } from '../../src/store/open.ts'
+import { databaseFile } from '../../src/store/place.ts'
 import { SpillFile } from '../../src/store/spill.ts'
 import { connectForMigration, createSqliteFile } from '../../src/store/sqlite.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -41,7 +42,7 @@ t.jobs = 4 // they wait for locks
 /** Opens the store of a data directory. */
 function open(dataDir: string, role: 'daemon' | 'command' = 'daemon', chargeWaitMs = 200): Promise<Store> {
   const gateway = { chargeWaitMs } as Parameters<typeof openStore>[0]['gateway']
-  return openStore({ dataDir, gateway }, role, { id: 'prs_test', clock: Date.now, log: keptLog().log })
+  return openStore({ dataDir, gateway, database: null }, role, { id: 'prs_test', clock: Date.now, log: keptLog().log })
 }
 
 /** A data directory with a scene in it. */
@@ -296,7 +297,7 @@ dataDirTest('a process that is killed while it records: what was durable is ther
   const scene = await prepared(dataDir)
   const durable = new Set<string>()
   for (let round = 0; round < 3; round++) {
-    await using child = await StoreProcess.start('record', dataDir, JSON.stringify(scene))
+    await using child = await StoreProcess.start('record', dataDir, JSON.stringify([scene]), 'null')
     const stop = durable.size + 50 + round * 37
     while (durable.size < stop) durable.add((await child.lines.next()).value)
     await child.kill()

@@ -79,8 +79,9 @@ async function rig(): Promise<Rig> {
   const clock = manualClock()
   const { log, lines } = keptLog()
   const stores = new AsyncDisposableStack()
-  const gate = new Gate(world.openDriver())
-  const next = async (through = new Gate(world.openDriver())) => {
+  const gate = new Gate(await world.openDriver())
+  const next = async (given?: Gate) => {
+    const through = given ?? new Gate(await world.openDriver())
     await using opened = new AsyncDisposableStack()
     const spill = opened.use(await SpillFile.open(spillPath, SMALL_SPILL))
     opened.use(through.driver)
@@ -160,7 +161,7 @@ rigTest('what was spilled survives the process, and is in the store before the n
   t.equal(await rig.store.usage.record(call, true), 'spilled')
   await rig.store[Symbol.asyncDispose]()
 
-  const broken = new Gate(rig.world.openDriver())
+  const broken = new Gate(await rig.world.openDriver())
   broken.error = OUTAGE
   await t.rejects(rig.next(broken), { code: 'unavailable' }, 'a store that does not take it is not opened')
   const store = await rig.next()
@@ -265,7 +266,7 @@ rigTest('a spill file that fails while it is replayed ends nothing', async (t, r
     if (failures++ < 1) throw new Error('EIO')
     return clear(replayed)
   }
-  const gate = new Gate(rig.world.openDriver())
+  const gate = new Gate(await rig.world.openDriver())
   const { log, lines } = keptLog()
   const options = { clock: rig.clock, log, processId: 'prs_test', chargeWaitMs: CHARGE_WAIT_MS, spill }
   await using store = await kyselyStore(gate.driver, options)
@@ -280,7 +281,7 @@ rigTest('a spill file that fails while it is replayed ends nothing', async (t, r
 t.test('without a spill file a record waits however long it takes', async (t) => {
   await using world = await sqliteWorlds('here').make()
   const scene = await addScene(await world.open(), 1_000_000)
-  const gate = new Gate(world.openDriver())
+  const gate = new Gate(await world.openDriver())
   const clock = manualClock(START_MS)
   const options = { clock, log: keptLog().log, processId: 'prs_test', chargeWaitMs: CHARGE_WAIT_MS, spill: null }
   await using store = await kyselyStore(gate.driver, options)

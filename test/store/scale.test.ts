@@ -40,7 +40,7 @@ t.test('pruning goes in slices: charges get in between, and one that is broken o
   await using world = await worlds.make()
   const scene = await addScene(await world.open(), 1_000_000)
   const calls = Array.from({ length: 10_500 }, (_, n) => callOf(scene, { atMs: START_MS + n, chargedNanoUsd: 1 }))
-  const inner = world.openDriver()
+  const inner = await world.openDriver()
   let slices = 0
   let isBroken = true
   const prove = async () => t.same((await store.usage.verify()).problems, [])

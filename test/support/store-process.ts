@@ -4,6 +4,7 @@ import { createInterface, type Interface } from 'node:readline'
 import { text as readAll } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import BetterSqlite3 from 'better-sqlite3'
+import { newId } from '../../src/lib/id.ts'
 import { openStore } from '../../src/store/open.ts'
 import { lockDataDir } from '../../src/store/sqlite.ts'
 import { callOf, keptLog, type Scene } from './store.ts'
@@ -21,13 +22,18 @@ const ROLES = {
     const lock = lockDataDir(file)
     return () => lock[Symbol.dispose]()
   },
-  /** Records calls without end, eight at a time, and prints the id of each one that is durable. */
-  async record(dataDir: string, scene: string) {
-    const options = { id: 'prs_child', clock: Date.now, log: keptLog().log }
-    const store = await openStore({ dataDir, gateway: { chargeWaitMs: 5000 } as never }, 'daemon', options)
+  /**
+   * Records calls of some scenes without end, eight at a time, and prints the id of each one that is durable. `database`
+   * is JSON of a DatabaseConfig, or null for SQLite.
+   */
+  async record(dataDir: string, scenes: string, database: string) {
+    const options = { id: newId('prs'), clock: Date.now, log: keptLog().log }
+    const config = { dataDir, database: JSON.parse(database), gateway: { chargeWaitMs: 5000 } as never }
+    const store = await openStore(config, 'daemon', options)
+    const all = JSON.parse(scenes) as Scene[]
     const work = async () => {
-      for (;;) {
-        const call = callOf(JSON.parse(scene) as Scene)
+      for (let n = 0; ; n++) {
+        const call = callOf(all[n % all.length] as Scene)
         await store.usage.record(call, false)
         process.stdout.write(`${call.id}\n`)
       }
@@ -79,7 +85,7 @@ export class StoreProcess implements AsyncDisposable {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const [role, ...args] = process.argv.slice(2) as [keyof typeof ROLES, string, string]
+  const [role, ...args] = process.argv.slice(2) as [keyof typeof ROLES, string, string, string]
   const end = await ROLES[role](...args)
   process.stdout.write('ready\n')
   process.stdin.resume().once('end', end)

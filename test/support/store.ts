@@ -49,7 +49,7 @@ export function keptLog(): { log: Logger; lines: LogLine[] } {
 export interface World extends AsyncDisposable {
   /** Opens a store on it, as one more process does. */
   open(options?: Partial<StoreOptions>, through?: StoreDriver): Promise<Store>
-  openDriver(): StoreDriver
+  openDriver(): Promise<StoreDriver>
   /** To look and to tamper behind the store's back. */
   database: Db
   clock: ManualClock
@@ -62,7 +62,11 @@ export interface WorldMaker {
   make(): Promise<World>
 }
 
-function world(parts: { database: Db; openDriver: () => StoreDriver; close: () => Promise<void> }): World {
+export function world(parts: {
+  database: Db
+  openDriver: () => Promise<StoreDriver>
+  close: () => Promise<void>
+}): World {
   const clock = manualClock()
   const { log, lines } = keptLog()
   const open = new AsyncDisposableStack()
@@ -71,9 +75,9 @@ function world(parts: { database: Db; openDriver: () => StoreDriver; close: () =
     openDriver: parts.openDriver,
     clock,
     logged: lines,
-    open: async (options, through = parts.openDriver()) =>
+    open: async (options, through) =>
       open.use(
-        await kyselyStore(through, {
+        await kyselyStore(through ?? (await parts.openDriver()), {
           clock,
           log,
           processId: newId('prs'),
@@ -115,7 +119,7 @@ export function sqliteWorlds(writer: 'thread' | 'here'): WorldMaker {
       let open = 0
       return world({
         database,
-        openDriver() {
+        async openDriver() {
           const driver = openSqlite(file, open++ === 0 ? writer : 'thread')
           const close = async () => {
             open--
@@ -158,7 +162,7 @@ export function pgliteWorlds(): WorldMaker & AsyncDisposable {
       await sql`drop schema public cascade`.execute(database)
       await sql`create schema public`.execute(database)
       await migrateUp(database)
-      return world({ database, openDriver: () => openPglite(database), close: async () => {} })
+      return world({ database, openDriver: async () => openPglite(database), close: async () => {} })
     },
     [Symbol.asyncDispose]: () => database.destroy(),
   }

@@ -31,6 +31,7 @@ const MASK = '••••••'
 
 /** Defaults that follow from other values. */
 const DERIVED: Record<string, (config: Config) => string> = {
+  run_mode: (config) => config.runMode,
   data_dir: (config) => config.dataDir,
   master_key_file: (config) => config.masterKeyFile,
   unknown_price: (config) => config.unknownPrice,
@@ -86,7 +87,7 @@ async function keys(context: Context): Promise<void> {
     key: path,
     type,
     default: Array.isArray(fallback) ? fallback.join(', ') : fallback,
-    environment: [env, ...(legacyEnv ? [legacyEnv] : [])],
+    environment: [env, ...(legacyEnv ?? [])],
     needsRestart: !reloads,
     secret: secret ?? false,
     help,

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 import { userConfigFile } from '../../config/load.ts'
+import { parsePostgresUrl } from '../../config/postgres-server.ts'
 import type { ProviderName } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import { accountsInEnvironment, importAccounts } from '../../operations/import-accounts.ts'
@@ -13,7 +14,7 @@ import {
   prepareDataDir,
   writeFirstConfig,
 } from '../../operations/set-up.ts'
-import { databaseFile } from '../../store/open.ts'
+import { databaseName } from '../../store/place.ts'
 import { clientLines, gatewayUrl } from '../client-lines.ts'
 import type { Context } from '../context.ts'
 import { choiceOption, flag } from '../options.ts'
@@ -30,12 +31,13 @@ export const fill: Fill = (init, act) => {
     .addOption(
       choiceOption('--mode <mode>', 'simple: nobody is billed; saas: balances are debited', ['simple', 'saas']),
     )
+    .option('--database-url <url>', 'PostgreSQL instead of a SQLite file: postgres://user:password@host/name', urlFlag)
     .option('--listen <host:port>', 'where to listen (default: 127.0.0.1:8080)', listenFlag)
     .option('--admin-email <email>', `the first user (default: ${DEFAULT_ADMIN})`)
     .option('--yes', 'take the defaults, do not ask')
     .addHelpText(
       'after',
-      '\nNothing that exists is overwritten: a second run says what is there.\n\nExamples:\n  subgate init\n  subgate init --yes --listen 127.0.0.1:9090',
+      '\nNothing that exists is overwritten: a second run says what is there.\n\nExamples:\n  subgate init\n  subgate init --yes --listen 127.0.0.1:9090\n  subgate init --mode saas --database-url postgres://subgate@db.example/subgate?sslmode=verify-full',
     )
     .action(act(init_))
 }
@@ -50,6 +52,15 @@ export const listenFlag = flag((text) => {
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
 })
 
+const urlFlag = flag((text) => {
+  try {
+    parsePostgresUrl(text)
+    return text
+  } catch (error) {
+    throw new InvalidArgumentError(`the URL ${(error as Error).message}`)
+  }
+})
+
 /** Configuration values that a `--listen` flag stands for. */
 export function listenValues(listen: { host: string; port: number } | undefined): Record<string, unknown> {
   return listen ? { 'server.host': listen.host, 'server.port': listen.port } : {}
@@ -57,6 +68,7 @@ export function listenValues(listen: { host: string; port: number } | undefined)
 
 interface InitFlags {
   mode?: 'simple' | 'saas'
+  databaseUrl?: string
   listen?: { host: string; port: number }
   adminEmail?: string
   yes?: boolean
@@ -91,12 +103,13 @@ function configFileOf(context: Context): string {
 }
 
 function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): FirstConfig {
-  const runMode = flags.mode ?? 'simple'
+  const runMode = flags.mode ?? (flags.databaseUrl === undefined ? 'simple' : 'saas')
   return {
     runMode,
     host: flags.listen?.host ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
     port: flags.listen?.port ?? DEFAULT_PORT,
     dataDir: absolute(io.cwd, dataDir ?? io.env.SUBGATE_DATA_DIR),
+    databaseUrl: flags.databaseUrl ?? null,
   }
 }
 
@@ -140,7 +153,7 @@ export async function setUp(context: Context, file: string, first: FirstConfig, 
   const words = [
     `${made(configMade).padEnd(6)}  configuration  ${file}`,
     `${made(masterKeyMade).padEnd(6)}  master key     ${config.masterKey === null ? config.masterKeyFile : 'from the configuration'}`,
-    `${made(databaseMade).padEnd(6)}  database       ${databaseFile(config)}`,
+    `${made(databaseMade).padEnd(6)}  database       ${databaseName(config)}`,
     `${made(group !== null).padEnd(6)}  group          ${DEFAULT_GROUP}`,
     `${made(admin !== null).padEnd(6)}  admin          ${adminEmail}`,
   ]

@@ -1,8 +1,5 @@
-import { existsSync } from 'node:fs'
-import { GatewayError } from '../../domain/errors.ts'
 import { migrateUp, migrationStatus } from '../../store/migrate.ts'
-import { databaseFile } from '../../store/open.ts'
-import { connectForMigration } from '../../store/sqlite.ts'
+import { withDatabase } from '../../store/place.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import type { Fill } from '../program.ts'
@@ -21,26 +18,9 @@ export const fill: Fill = (migrate, act) => {
     .action(act(up))
 }
 
-/** Runs `work` on the database, whatever its schema. */
-async function withDatabase<T>(
-  { config }: Context,
-  work: (db: ReturnType<typeof connectForMigration>) => Promise<T>,
-): Promise<T> {
-  const file = databaseFile(config)
-  if (!existsSync(file)) {
-    throw new GatewayError('unavailable', `there is no database at ${file}`, { hint: 'subgate init makes one.' })
-  }
-  const database = connectForMigration(file)
-  try {
-    return await work(database)
-  } finally {
-    await database.destroy()
-  }
-}
-
 async function status(context: Context): Promise<void> {
   const { out } = context
-  const migrations = await withDatabase(context, migrationStatus)
+  const migrations = await withDatabase(context.config, migrationStatus)
   out.list(
     migrations.map(({ name, appliedAt }) => ({ name, appliedAt: appliedAt?.toISOString() ?? null })),
     [
@@ -53,7 +33,7 @@ async function status(context: Context): Promise<void> {
 
 async function up(context: Context, flags: { dryRun?: boolean }): Promise<void> {
   const { out } = context
-  const names = await withDatabase(context, async (database) => {
+  const names = await withDatabase(context.config, async (database) => {
     if (!flags.dryRun) return migrateUp(database)
     return (await migrationStatus(database)).filter(({ appliedAt }) => appliedAt === null).map(({ name }) => name)
   })

@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { userConfigFile } from '../../config/load.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
-import { databaseFile } from '../../store/open.ts'
+import { databaseName, hasDatabase } from '../../store/place.ts'
 import type { Context } from '../context.ts'
 import { type Daemon, startDaemon } from '../daemon.ts'
 import { createLogger } from '../logger.ts'
@@ -29,17 +28,17 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
   const { out, io } = context
   const values = listenValues(flags.listen)
   const before = context.load(values)
-  const hasDatabase = existsSync(databaseFile(before.config))
+  const isThere = await hasDatabase(before.config)
   // Somebody has configured it: an empty database would hide that theirs is elsewhere, or its disk not mounted.
-  if (before.file !== null && !hasDatabase) {
-    throw new GatewayError('unavailable', `there is no database at ${databaseFile(before.config)}`, {
+  if (before.file !== null && !isThere) {
+    throw new GatewayError('unavailable', `there is no database at ${databaseName(before.config)}`, {
       hint: 'subgate init makes one; --data-dir says which one is meant.',
     })
   }
-  if (!hasDatabase) {
+  if (!isThere) {
     const { host, port } = before.config.server
     const dataDir = context.flags.dataDir === undefined ? null : before.config.dataDir
-    const first = { runMode: before.config.runMode, host, port, dataDir }
+    const first = { runMode: before.config.runMode, host, port, dataDir, databaseUrl: null }
     const { words } = await setUp(context, userConfigFile(io.env), first, 'admin@localhost')
     out.say(`Nothing was configured, so this was set up:\n${words.join('\n')}\n`)
   }
@@ -49,6 +48,7 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
   const say = config.log.format === 'json' ? (text: string) => log.info(text) : (text: string) => out.say(text)
   await using daemon = await startDaemon(config, log)
   say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
+  if (config.database) say('Slots, lines and limits are in the memory of this process: more than one needs Redis.')
   for (const text of await whatIsMissing(daemon)) say(text)
   const onHangUp = () => reload(context, daemon, values)
   process.on('SIGHUP', onHangUp)

@@ -162,7 +162,7 @@ export async function restAccount(trx: Trx, input: Parameters<AccountStore['rest
 }
 
 export async function keepWindows(trx: Trx, { samples }: Parameters<AccountStore['keepWindows']>[0]): Promise<void> {
-  for (const { id, windows } of samples) {
+  for (const { id, windows } of samples.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
     await trx
       .updateTable('accounts')
       .set({ windows: JSON.stringify(windows) })

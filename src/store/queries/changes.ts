@@ -1,9 +1,13 @@
+import { sql } from 'kysely'
 import { newId } from '../../lib/id.ts'
 import type { Actor, AuditEntry, Change } from '../store.ts'
-import { type Db, fromJson, type Trx } from './db.ts'
+import { type Db, fromJson, isServer, type Trx } from './db.ts'
 
 /** Entries that the revision feed keeps; a listener that is further behind reloads everything. */
 const CHANGES_KEPT = 10_000
+
+/** Where PostgreSQL notifies of changes. */
+export const CHANGES_CHANNEL = 'subgate_changes'
 
 /** Bumps the revision, so that every running daemon sees the change. */
 export async function announce(trx: Trx, change: Change): Promise<void> {
@@ -17,6 +21,7 @@ export async function announce(trx: Trx, change: Change): Promise<void> {
     .insertInto('changes')
     .values({ revision, ...change })
     .execute()
+  if (isServer(trx)) await sql`select pg_notify(${CHANGES_CHANNEL}, '')`.execute(trx)
   if (revision % 1000 === 0) {
     await trx
       .deleteFrom('changes')

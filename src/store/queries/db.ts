@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from 'kysely'
+import { type Kysely, SqliteAdapter, type Transaction } from 'kysely'
 import { GatewayError } from '../../domain/errors.ts'
 import type { Database } from '../schema.ts'
 
@@ -6,6 +6,11 @@ import type { Database } from '../schema.ts'
 export type Db = Kysely<Database>
 /** What writes take: never the database itself, which inside a transaction would wait for ever on SQLite. */
 export type Trx = Transaction<Database>
+
+/** PostgreSQL: several write at a time, so rows have locks; each statement is a round trip; it tells of what happens. */
+export function isServer(db: Db): boolean {
+  return !(db.getExecutor().adapter instanceof SqliteAdapter)
+}
 
 type Referable = 'users' | 'api_keys' | 'groups' | 'accounts'
 

@@ -11,7 +11,7 @@ import {
   USAGE_COLUMNS,
 } from '../columns.ts'
 import type { Database, LedgerTable, UsageTable } from '../schema.ts'
-import { type Db, inSlices, type Trx } from './db.ts'
+import { type Db, inSlices, isServer, type Trx } from './db.ts'
 import { rowsStatement } from './statement.ts'
 
 /** One call on its way into the store. */
@@ -26,27 +26,56 @@ const CELLS_KNOWN_MAX = 20_000
 
 /**
  * The hot write: usage rows, balances, ledger and roll-ups of a batch of calls, in the transaction that it is given. A
- * call that is already there is left alone and moves nothing. Made anew for each connection, and after a transaction that
+ * call that is already there is left alone and moves nothing. Made anew for each transaction at a time, and after one that
  * failed, because it remembers compiled statements and the cells that it has made.
+ *
+ * Everything is locked in one order, table by table and in each by its key, so that no two processes wait for each other.
  */
 export function recordCalls(): (trx: Trx, batch: readonly RecordEntry[]) => Promise<void> {
   const statements = recordStatements()
   const cellIds = new Map<string, number>()
-  return async (trx, batch) => {
+  return async (trx, unordered) => {
+    const batch = unordered.toSorted((a, b) => byText(a.call.id, b.call.id))
     const rows = batch.map((entry) => toUsageRow(entry.call))
-    const inserted = await statements.insertUsage(
-      trx,
-      rows.map((row) => USAGE_COLUMNS.map((column) => row[column])),
+    const inserted = await insertUsage(trx, statements, rows)
+    const late = rows.filter(
+      (row, index) => !inserted[index] && batch[index]?.journaled && row.outcome !== 'interrupted',
     )
-    const fresh = rows.filter((_, index) => inserted[index])
+    const givenUp = await takeBack(trx, late)
+    const takenBack = new Set(givenUp.map((row) => row.id))
+    const replaced = late.filter((row) => takenBack.has(row.id))
+    const reinserted = await insertUsage(trx, statements, replaced)
+    const fresh = [...rows.filter((_, index) => inserted[index]), ...replaced.filter((_, index) => reinserted[index])]
     await charge(trx, statements, fresh)
-    await rollUp(trx, statements, cellIds, fresh)
+    await rollUp(trx, statements, cellIds, fresh, givenUp)
     const journaled = batch.filter((entry) => entry.journaled)
     await statements.deleteTraces(
       trx,
       journaled.map((entry) => [entry.call.id]),
     )
   }
+}
+
+function insertUsage(trx: Trx, statements: Statements, rows: UsageTable[]): Promise<boolean[]> {
+  return statements.insertUsage(
+    trx,
+    rows.map((row) => USAGE_COLUMNS.map((column) => row[column])),
+  )
+}
+
+/**
+ * Deletes the rows of calls that were taken for interrupted, because their process was out of reach for so long, and have
+ * ended after all. Returns what they were.
+ */
+async function takeBack(trx: Trx, late: UsageTable[]): Promise<UsageTable[]> {
+  const ids = late.map((row) => row.id)
+  return inSlices(ids, (slice) =>
+    trx.deleteFrom('usage').where('id', 'in', slice).where('outcome', '=', 'interrupted').returningAll().execute(),
+  )
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** Which of these calls are recorded. */
@@ -134,9 +163,12 @@ async function charge(trx: Trx, statements: Statements, fresh: UsageTable[]): Pr
     return sql`(${userId}, cast(${amount} as bigint))`
   })
   // VALUES names its columns column1, column2 … on SQLite and PostgreSQL alike.
+  const values = sql`values ${sql.join(debits)}`
+  const debit = isServer(trx)
+    ? sql`(select column1, column2 from (${values}) as debit join users on users.id = column1 order by 1 for update of users)`
+    : sql`(${values})`
   const { rows: after } = await sql<{ id: string; balance_nano_usd: number }>`
-    update users set balance_nano_usd = balance_nano_usd - debit.column2
-    from (values ${sql.join(debits)}) as debit
+    update users set balance_nano_usd = balance_nano_usd - debit.column2 from ${debit} as debit
     where users.id = debit.column1 returning users.id, users.balance_nano_usd`.execute(trx)
   if (after.length < byUser.size) throw new Error('a call is charged to a user who does not exist')
   requireExact(after.map((user) => user.balance_nano_usd))
@@ -151,33 +183,44 @@ async function charge(trx: Trx, statements: Statements, fresh: UsageTable[]): Pr
   await statements.insertLedger(trx, entries)
 }
 
-/** Adds the rows to their cells, each cell once. */
+interface CellAddition {
+  cell: (string | number)[]
+  counters: number[]
+}
+
+/** Adds rows to their cells, and takes others out of theirs, each cell once. */
 async function rollUp(
   trx: Trx,
   statements: Statements,
   known: Map<string, number>,
-  fresh: UsageTable[],
+  added: UsageTable[],
+  takenBack: UsageTable[],
 ): Promise<void> {
-  const cells = new Map<string, { cell: (string | number)[]; counters: number[] }>()
-  for (const row of fresh) {
-    const cell = cellOf(row)
-    const identity = cell.join('\n')
-    let found = cells.get(identity)
-    if (!found) {
-      found = { cell, counters: new Array<number>(ROLL_UP_COUNTERS.length).fill(0) }
-      cells.set(identity, found)
-    }
-    countUsage(found.counters, row)
-  }
+  const cells = new Map<string, CellAddition>()
+  for (const row of added) countUsage(additionFor(cells, row), row, 1)
+  for (const row of takenBack) countUsage(additionFor(cells, row), row, -1)
   if (known.size > CELLS_KNOWN_MAX) known.clear()
-  const additions: number[][] = []
-  for (const [identity, { cell, counters }] of cells) {
+  const additions: [number, ...number[]][] = []
+  for (const [identity, { cell, counters }] of [...cells].sort(([a], [b]) => byText(a, b))) {
     const id = known.get(identity) ?? (await cellId(trx, statements, cell))
     known.set(identity, id)
     requireExact(counters)
     additions.push([id, ...counters])
   }
+  additions.sort(([a], [b]) => a - b)
   await statements.addToRollUps(trx, additions)
+}
+
+/** The counters of the cell that a row belongs to. */
+function additionFor(cells: Map<string, CellAddition>, row: UsageTable): number[] {
+  const cell = cellOf(row)
+  const identity = cell.join('\n')
+  let found = cells.get(identity)
+  if (!found) {
+    found = { cell, counters: new Array<number>(ROLL_UP_COUNTERS.length).fill(0) }
+    cells.set(identity, found)
+  }
+  return found.counters
 }
 
 /** Numbers that have grown past 2^53 are not written: those of a batch may still be stored one by one. */

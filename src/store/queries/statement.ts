@@ -1,6 +1,6 @@
-import { type CompiledQuery, SqliteAdapter } from 'kysely'
+import type { CompiledQuery } from 'kysely'
 import { EACH_ROW } from '../sqlite-connection.ts'
-import type { Db } from './db.ts'
+import { type Db, isServer } from './db.ts'
 
 /** A parameter of a statement that is compiled before its values are known: of row `row` the value `column`. */
 class Slot {
@@ -47,7 +47,7 @@ export function rowsStatement<Row extends object>(
 
   return async (db, rows) => {
     if (rows.length === 0) return []
-    if (db.getExecutor().adapter instanceof SqliteAdapter) {
+    if (!isServer(db)) {
       const { statement, slots } = compiled.get(1) ?? compile(db, 1, true)
       compiled.set(1, { statement, slots })
       const parameters = rows.map((row) => valuesOf(slots, [row]))

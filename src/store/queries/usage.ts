@@ -331,10 +331,16 @@ export async function journalCalls(trx: Trx, input: { processId: string; calls: 
 }
 
 export async function closeInterrupted(trx: Trx, input: { processId: string | null }): Promise<string[]> {
+  const { processId } = input
+  // The row is locked until the end: of several that give up one process, the first closes its calls.
+  await trx
+    .deleteFrom('processes')
+    .$if(processId !== null, (query) => query.where('id', '=', processId as string))
+    .execute()
   const rows = await trx
     .selectFrom('running_calls')
     .selectAll()
-    .$if(input.processId !== null, (query) => query.where('process_id', '=', input.processId as string))
+    .$if(processId !== null, (query) => query.where('process_id', '=', processId as string))
     .orderBy('id')
     .execute()
   const entries = rows.map((row): RecordEntry => ({ call: JSON.parse(row.record) as CallRecord, journaled: true }))
