@@ -269,7 +269,7 @@ export const schema = z.strictObject({
       }),
       public_url: key(z.url({ protocol: /^https?$/ }), {
         help: 'How clients reach this gateway, for the addresses in its answers. Default: as the request says, and https where a trusted proxy says so.',
-        type: 'URL',
+        type: 'web address',
         default: null,
         ...reloads,
       }),

@@ -59,7 +59,7 @@ t.test('a flag wins over the environment, the environment over the file, the fil
 t.test('every key can be set by its environment name, and by its older name beside RUN_MODE', async (t) => {
   const other: Record<string, string> = {
     'simple | saas': 'saas',
-    URL: 'https://ai.example.com',
+    'web address': 'https://ai.example.com',
     'true | false': 'yes',
     'release | debug': 'debug',
     'disable | prefer | require | verify-ca | verify-full': 'require',
