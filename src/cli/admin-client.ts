@@ -3,38 +3,53 @@ import { text } from 'node:stream/consumers'
 import type { Config } from '../config/load.ts'
 import { GatewayError } from '../domain/errors.ts'
 import type { DaemonStatus } from '../server/admin.ts'
+import { adminSockets } from '../server/admin-place.ts'
 
 const TIMEOUT_MS = 5000
 
-/** Asks the running daemon over its admin socket. Throws `unavailable` if none answers there. */
-export function askDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string): Promise<T> {
-  return ask(config, 'GET', path, undefined)
+/** Asks a running daemon over its admin socket: of several that serve from one data directory any. Throws `unavailable` if none answers. */
+export async function askDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string): Promise<T> {
+  const [first] = await askDaemons<T>(config, path)
+  return first as T
 }
 
-/** Tells the running daemon to do something, and resolves with what it says to that. Throws as `askDaemon` does. */
-export function tellDaemon<T>(config: Pick<Config, 'adminSocket'>, path: string, body: object): Promise<T> {
-  return ask(config, 'POST', path, JSON.stringify(body))
+/** Asks each of the daemons that serve from one data directory. Throws as `askDaemon` does. */
+export function askDaemons<T>(config: Pick<Config, 'adminSocket'>, path: string): Promise<T[]> {
+  return askAll(config, 'GET', path, undefined)
 }
 
-function ask<T>(
-  config: Pick<Config, 'adminSocket'>,
+/** Tells each of them to do something, and resolves with what they say to that. Throws as `askDaemon` does. */
+export function tellDaemons<T>(config: Pick<Config, 'adminSocket'>, path: string, body: object): Promise<T[]> {
+  return askAll(config, 'POST', path, JSON.stringify(body))
+}
+
+async function askAll<T>(
+  { adminSocket }: Pick<Config, 'adminSocket'>,
   method: string,
   path: string,
   asked: string | undefined,
-): Promise<T> {
+): Promise<T[]> {
+  const sockets = adminSockets(adminSocket)
+  const answers = await Promise.allSettled(sockets.map((socket) => ask<T>(socket, method, path, asked)))
+  const told = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+  if (told.length > 0) return told
+  throw (answers[0] as PromiseRejectedResult).reason
+}
+
+function ask<T>(socket: string, method: string, path: string, asked: string | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath: config.adminSocket, method, path, timeout: TIMEOUT_MS }, async (res) => {
+    const asking = request({ socketPath: socket, method, path, timeout: TIMEOUT_MS }, async (res) => {
       try {
         const body = await text(res)
         if (res.statusCode !== 200) throw new Error(`it answers ${res.statusCode}`)
         resolve(JSON.parse(body) as T)
       } catch (error) {
-        reject(noDaemon(config.adminSocket, (error as Error).message))
+        reject(noDaemon(socket, (error as Error).message))
       }
     })
     asking.on('timeout', () => asking.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)))
     asking.on('error', (error: NodeJS.ErrnoException) =>
-      reject(noDaemon(config.adminSocket, REASONS[error.code ?? ''] ?? error.message, error.code === 'EACCES')),
+      reject(noDaemon(socket, REASONS[error.code ?? ''] ?? error.message, error.code === 'EACCES')),
     )
     asking.end(asked)
   })
@@ -54,11 +69,10 @@ function noDaemon(socket: string, why: string, foreign = false): GatewayError {
   })
 }
 
-/** Lets the running daemon read its configuration again; returns whether there is one. */
+/** Lets the running daemons read their configuration again; returns whether there is one. */
 export async function reloadDaemon(config: Pick<Config, 'adminSocket'>): Promise<boolean> {
   try {
-    const { pid } = await askDaemon<DaemonStatus>(config, '/status')
-    process.kill(pid, 'SIGHUP')
+    for (const { pid } of await askDaemons<DaemonStatus>(config, '/status')) process.kill(pid, 'SIGHUP')
     return true
   } catch {
     return false

@@ -18,11 +18,12 @@ import { MemoryLiveState } from '../live/memory.ts'
 import { openSecrets } from '../operations/workspace.ts'
 import { builtInPrices } from '../pricing/open.ts'
 import { priceList } from '../pricing/price-list.ts'
-import { AdminSocket } from '../server/admin.ts'
+import { AdminSocket, prepareAdminFolder } from '../server/admin.ts'
+import { adminSocketAt, PLACES_MAX } from '../server/admin-place.ts'
 import { GatewayServer } from '../server/server.ts'
 import { openStore } from '../store/open.ts'
 import { Presence } from '../store/presence.ts'
-import { lockDataDir } from '../store/sqlite.ts'
+import { lockDataDir, lockFile } from '../store/sqlite.ts'
 import type { Store } from '../store/store.ts'
 import { UpstreamClient } from '../upstream/client.ts'
 import { VERSION } from '../version.ts'
@@ -42,7 +43,7 @@ export interface Daemon extends AsyncDisposable {
  * Puts a gateway together from its configuration and starts it. Throws with the remedy if the configuration, the store,
  * the master key or the address do not allow it.
  */
-export async function startDaemon(config: Config, log: Logger): Promise<Daemon> {
+export async function startDaemon(config: Config, log: Logger, { isWorker = false } = {}): Promise<Daemon> {
   requireSafeListening(config)
   await using parts = new AsyncDisposableStack()
   if (!config.database) parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
@@ -89,11 +90,11 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
   })
 
   const server = parts.use(new GatewayServer(gateway))
-  const port = await server.listen(config.server.host, config.server.port)
+  const port = await server.listen(config.server.host, config.server.port, isWorker)
   const url = `http://${config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host}:${port}`
-  const admin = parts.use(
-    new AdminSocket(gateway, { version: VERSION, startedAtMs: clock(), listening: url }, config.adminSocket),
-  )
+  const socket = config.database ? ownAdminSocket(config.adminSocket, parts) : config.adminSocket
+  const facts = { version: VERSION, processId, startedAtMs: clock(), listening: url }
+  const admin = parts.use(new AdminSocket(gateway, facts, socket))
   await admin.listen()
 
   const running = parts.move()
@@ -117,6 +118,19 @@ export async function startDaemon(config: Config, log: Logger): Promise<Daemon> 
 async function closeLastLife(store: Store, log: Logger): Promise<void> {
   const calls = await store.usage.closeInterrupted({ processId: null })
   if (calls.length > 0) log.warn({ calls }, 'calls were interrupted when the gateway was last killed')
+}
+
+/** The first that no other process has; its lock goes to `held`. Throws `unavailable`. */
+function ownAdminSocket(path: string, held: AsyncDisposableStack): string {
+  prepareAdminFolder(path)
+  for (let place = 1; place <= PLACES_MAX; place++) {
+    const own = adminSocketAt(path, place)
+    const lock = lockFile(`${own}.lock`)
+    if (!lock) continue
+    held.use(lock)
+    return own
+  }
+  throw new GatewayError('unavailable', `${PLACES_MAX} processes already have an admin socket beside ${path}`)
 }
 
 /** Simple mode bills nobody: it serves only this machine unless the operator confirms that more is meant. */

@@ -16,6 +16,8 @@ import type { Spilled } from '../store/store.ts'
 export interface DaemonStatus {
   version: string
   pid: number
+  /** As admissions, log lines and others name it. */
+  processId: string
   runMode: 'simple' | 'saas'
   startedAtMs: number
   listening: string
@@ -40,6 +42,8 @@ export interface DaemonStatus {
   counters: Record<string, number>
 }
 
+type Facts = Pick<DaemonStatus, 'version' | 'processId' | 'startedAtMs' | 'listening'>
+
 /** Asks the daemon to end a call. It answers whether there was one. */
 export interface ReleaseSlot {
   callId: string
@@ -61,7 +65,7 @@ export class AdminSocket implements AsyncDisposable {
   readonly #server: Server
   readonly #path: string
 
-  constructor(gateway: Gateway, facts: Pick<DaemonStatus, 'version' | 'startedAtMs' | 'listening'>, path: string) {
+  constructor(gateway: Gateway, facts: Facts, path: string) {
     this.#path = path
     const { live, running, log } = gateway
     const answers: Record<string, (asked: unknown) => Promise<unknown>> = {
@@ -98,7 +102,7 @@ export class AdminSocket implements AsyncDisposable {
 
   /** Throws `unavailable` if the socket's folder cannot be had. */
   listen(): Promise<void> {
-    prepareFolder(dirname(this.#path))
+    prepareAdminFolder(this.#path)
     rmSync(this.#path, { force: true })
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#server.once('error', reject)
@@ -132,7 +136,8 @@ async function askedOf(req: IncomingMessage): Promise<unknown> {
  * Where anybody may make folders (/tmp, the way out for a data directory with a long path) it has to be ours: whoever
  * owns the folder could put a socket of their own in our socket's place.
  */
-function prepareFolder(folder: string): void {
+export function prepareAdminFolder(path: string): void {
+  const folder = dirname(path)
   const above = statSync(dirname(folder), { throwIfNoEntry: false })
   try {
     if (above && (above.mode & 0o002) !== 0) privateFolder(folder)
@@ -158,10 +163,7 @@ async function limitsOf(gateway: Gateway, query: URLSearchParams): Promise<Limit
   return standingsOf(gateway, { subject, id, limits })
 }
 
-async function statusOf(
-  gateway: Gateway,
-  facts: Pick<DaemonStatus, 'version' | 'startedAtMs' | 'listening'>,
-): Promise<DaemonStatus> {
+async function statusOf(gateway: Gateway, facts: Facts): Promise<DaemonStatus> {
   const nowMs = gateway.clock()
   return {
     ...facts,

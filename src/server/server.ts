@@ -64,11 +64,12 @@ export class GatewayServer implements AsyncDisposable {
     )
   }
 
-  /** Resolves with the port once connections are taken. Throws `conflict` if the address is in use, `invalid_request` if it cannot be. */
-  listen(host: string, port: number): Promise<number> {
+  /** Resolves with the port once connections are taken; `shared`: with other processes on the same address. Throws `conflict` if the address is in use, `invalid_request` if it cannot be. */
+  listen(host: string, port: number, shared = false): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>()
     this.#server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)))
-    this.#server.listen(port, host, () => resolve((this.#server.address() as AddressInfo).port))
+    const listening = () => resolve((this.#server.address() as AddressInfo).port)
+    this.#server.listen({ port, host, reusePort: shared }, listening)
     return promise
   }
 

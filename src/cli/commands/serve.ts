@@ -1,16 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { userConfigFile } from '../../config/load.ts'
+import { InvalidArgumentError } from 'commander'
+import { type Config, userConfigFile } from '../../config/load.ts'
 import { GatewayError, isGatewayError } from '../../domain/errors.ts'
+import type { Logger } from '../../lib/log.ts'
 import { databaseName, hasDatabase } from '../../store/place.ts'
 import type { Context } from '../context.ts'
 import { type Daemon, startDaemon } from '../daemon.ts'
 import { createLogger } from '../logger.ts'
+import { flag } from '../options.ts'
 import type { Fill } from '../program.ts'
+import { sayReady, superviseWorkers, WORKER_VARIABLE } from '../workers.ts'
 import { listenFlag, listenValues, setUp } from './init.ts'
 
 export const fill: Fill = (serve, act) => {
   serve
     .option('--listen <host:port>', 'where to listen, whatever the configuration says', listenFlag)
+    .option('--workers <n>', 'so many gateway processes on this machine, with PostgreSQL and Redis', workersFlag)
     .addHelpText(
       'after',
       `
@@ -24,7 +29,18 @@ Example:
     .action(act(run))
 }
 
-async function run(context: Context, flags: { listen?: { host: string; port: number } }): Promise<void> {
+const WORKERS_MAX = 64
+
+const workersFlag = flag((text) => {
+  const count = Number(text)
+  if (Number.isInteger(count) && count >= 1 && count <= WORKERS_MAX) return count
+  throw new InvalidArgumentError(`must be a whole number of 1 to ${WORKERS_MAX}`)
+})
+
+async function run(
+  context: Context,
+  flags: { listen?: { host: string; port: number }; workers?: number },
+): Promise<void> {
   const { out, io } = context
   const values = listenValues(flags.listen)
   const before = context.load(values)
@@ -46,10 +62,15 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
   const log = createLogger(config.log)
   // Whoever collects JSON lines wants nothing else among them.
   const say = config.log.format === 'json' ? (text: string) => log.info(text) : (text: string) => out.say(text)
-  await using daemon = await startDaemon(config, log)
-  say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
-  if (config.database) say('Slots, lines and limits are in the memory of this process: more than one needs Redis.')
-  for (const text of await whatIsMissing(daemon)) say(text)
+  const isWorker = io.env[WORKER_VARIABLE] !== undefined
+  const { workers = 1 } = flags
+  if (workers > 1 && !isWorker) return supervise(config, log, workers, say)
+  await using daemon = await startDaemon(config, log, { isWorker })
+  if (isWorker) sayReady(() => process.kill(process.pid, 'SIGTERM'))
+  else say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
+  if (config.database && !isWorker)
+    say('Slots, lines and limits are in the memory of this process: more than one needs Redis.')
+  if (!isWorker) for (const text of await whatIsMissing(daemon)) say(text)
   const onHangUp = () => reload(context, daemon, values)
   process.on('SIGHUP', onHangUp)
   try {
@@ -61,6 +82,33 @@ async function run(context: Context, flags: { listen?: { host: string; port: num
     process.off('SIGHUP', onHangUp)
   }
   say('Stopped.')
+}
+
+/** Runs several gateways on one address. Throws `invalid_request` where they would not know of each other. */
+async function supervise(config: Config, log: Logger, count: number, say: (text: string) => void): Promise<void> {
+  requireShared(config)
+  const { host, port } = config.server
+  const onAllReady = () =>
+    say(`subgate listens on http://${host}:${port} (${config.runMode} mode) with ${count} processes`)
+  await superviseWorkers({ count, log, stopSignal, onAllReady })
+  say('Stopped.')
+}
+
+function requireShared({ database, server }: Config): void {
+  if (!database) {
+    throw new GatewayError(
+      'invalid_request',
+      'several processes need PostgreSQL and Redis: their slots, limits and balances are shared there',
+      {
+        hint: 'Set database.url and redis.url, or leave --workers out.',
+      },
+    )
+  }
+  if (server.port === 0) {
+    throw new GatewayError('invalid_request', 'several processes share one port: 0 would give each another', {
+      hint: 'Set server.port, or --listen HOST:PORT.',
+    })
+  }
 }
 
 /** Resolves at the next SIGTERM or SIGINT. */

@@ -5,7 +5,7 @@ import { partsOfSessionKey, type SessionParts } from '../../gateway/session-key.
 import { formatDuration } from '../../lib/duration.ts'
 import type { BindingView, WhichBindings } from '../../live/live-state.ts'
 import type { ClearSessions } from '../../server/admin.ts'
-import { askDaemon, tellDaemon } from '../admin-client.ts'
+import { askDaemon, tellDaemons } from '../admin-client.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import { counted } from '../format.ts'
@@ -63,7 +63,8 @@ function shortened(conversation: string): string {
 async function clear(context: Context, flags: { account?: string; all?: boolean }, ref?: string): Promise<void> {
   const { config, out, actor } = context
   const asked: ClearSessions = { which: await whichOf(context, flags, ref), by: actor }
-  const { cleared } = await tellDaemon<{ cleared: number }>(config, '/sessions/clear', asked)
+  const answers = await tellDaemons<{ cleared: number }>(config, '/sessions/clear', asked)
+  const cleared = answers.reduce((sum, answer) => sum + answer.cleared, 0)
   out.data({ cleared }, () => String(cleared))
   out.say(`${counted(cleared, 'conversation')} cleared.`)
 }

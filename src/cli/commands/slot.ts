@@ -2,7 +2,7 @@ import { GatewayError } from '../../domain/errors.ts'
 import { formatDuration } from '../../lib/duration.ts'
 import type { AdmissionView, TicketView } from '../../live/live-state.ts'
 import type { ReleaseSlot } from '../../server/admin.ts'
-import { askDaemon, tellDaemon } from '../admin-client.ts'
+import { askDaemon, tellDaemons } from '../admin-client.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
 import type { Column } from '../format.ts'
@@ -80,7 +80,8 @@ async function release(context: Context, _flags: object, ref: string): Promise<v
         [...ids].filter((id) => beginsWith(id, ref)),
       )
   const asked: ReleaseSlot = { callId, by: actor }
-  const { released } = await tellDaemon<{ released: boolean }>(config, '/slots/release', asked)
+  const answers = await tellDaemons<{ released: boolean }>(config, '/slots/release', asked)
+  const released = answers.some((answer) => answer.released)
   if (!released) throw new GatewayError('not_found', `${callId} has just ended`)
   out.data({ callId, released }, () => callId)
   out.say('Ended: its client is told so, and its place goes to the next.')
