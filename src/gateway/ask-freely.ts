@@ -44,9 +44,9 @@ export async function askFreely(
   throw errorFor(gateway, call, last as Failure)
 }
 
-function mayBeAskedElsewhere({ blame, reason, mayBeRunning }: UpstreamFault, makes: boolean): boolean {
-  if (makes) return blame === 'account' || reason === 'connect_failed'
-  return (blame === 'account' || blame === 'upstream') && !mayBeRunning
+/** What is only looked at may be asked for twice. */
+function mayBeAskedElsewhere({ blame, reason }: UpstreamFault, makes: boolean): boolean {
+  return blame === 'account' || (makes ? reason === 'connect_failed' : blame === 'upstream')
 }
 
 async function askOne(
