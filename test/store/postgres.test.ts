@@ -1,11 +1,14 @@
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import type { DatabaseConfig } from '../../src/config/load.ts'
+import type { PostgresServer } from '../../src/config/postgres-server.ts'
 import { isGatewayError } from '../../src/domain/errors.ts'
 import { migrateUp, migrationStatus } from '../../src/store/migrate.ts'
 import { openStore } from '../../src/store/open.ts'
 import { withDatabase } from '../../src/store/place.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
 import type { Db } from '../../src/store/queries/db.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import { databaseConfig, PgBouncerProcess, PostgresServerProcess } from '../support/postgres.ts'
@@ -574,4 +577,38 @@ t.test('a process that dies leaves calls that others close; one that only seemed
   t.equal((await living.usage.show(lost.id)).outcome, 'interrupted')
   t.equal((await living.users.find(scene.userId)).balanceNanoUsd, 997_000)
   t.same((await living.usage.verify()).problems, [])
+})
+
+t.test('TLS as libpq understands sslmode', async (t) => {
+  await using own = await PostgresServerProcess.start()
+  const dbname = await own.makeDatabase()
+  const fixture = (name: string) => join(import.meta.dirname, '..', 'fixtures', name)
+  const certificate = fixture('tls-cert.pem')
+  /** Whether a connection is encrypted, or why there is none. */
+  const outcome = async (changes: Partial<PostgresServer>) => {
+    const config = databaseConfig({ ...own.server(dbname), host: 'localhost', ...changes })
+    try {
+      await using driver = await openPostgres(config, 'command', { log: keptLog().log })
+      const asked = sql<{ ssl: boolean }>`select ssl from pg_stat_ssl where pid = pg_backend_pid()`
+      return (await asked.execute(driver.reader)).rows[0]?.ssl
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  t.equal(await outcome({ sslMode: 'prefer' }), false, 'a server without TLS')
+  t.match(await outcome({ sslMode: 'require' }), /^PostgreSQL does not answer/)
+  await own.down('fast')
+  const files = { ssl_cert_file: own.give(certificate), ssl_key_file: own.give(fixture('tls-key.pem')) }
+  await own.up({ ssl: 'on', ...files })
+  t.equal(await outcome({ sslMode: 'disable' }), false)
+  for (const sslMode of ['prefer', 'require'] as const) t.equal(await outcome({ sslMode }), true, sslMode)
+  for (const sslMode of ['require', 'verify-ca', 'verify-full'] as const) {
+    t.equal(await outcome({ sslMode, caFile: certificate }), true, `${sslMode} with its certificate`)
+  }
+  for (const sslMode of ['verify-ca', 'verify-full'] as const) {
+    t.match(await outcome({ sslMode }), /certificate/, `${sslMode} of a certificate that nobody knows`)
+  }
+  const stranger = { host: '127.0.0.2', caFile: certificate }
+  t.equal(await outcome({ sslMode: 'verify-ca', ...stranger }), true)
+  t.match(await outcome({ sslMode: 'verify-full', ...stranger }), /altname|IP/i, 'its name is another')
 })
