@@ -504,6 +504,19 @@ t.test('two processes migrate one database at once', async (t) => {
   t.match(await withDatabase(which, migrationStatus), [{ name: '001-init', appliedAt: Date }])
 })
 
+t.test('also through a pooler, where no other way is named', async (t) => {
+  await using bouncer = await PgBouncerProcess.start(server)
+  const through = { ...server.server(await server.makeDatabase('empty')), port: bouncer.port }
+  const which = { dataDir: '', database: databaseConfig(through) }
+  const applied = await Promise.all([1, 2, 3].map(() => withDatabase(which, migrateUp)))
+  t.same(applied.flat(), ['001-init'])
+  t.same(
+    await server.query(through.dbname, `select 1 from pg_locks where locktype = 'advisory'`),
+    [],
+    'no lock is left',
+  )
+})
+
 t.test('a migration that fails leaves nothing behind', async (t) => {
   const dbname = await server.makeDatabase('empty')
   await server.query(dbname, 'create table usage (of_another_program text)')
