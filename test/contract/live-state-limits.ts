@@ -196,11 +196,14 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     const limited = ofKey(limit('requests', 1, HOUR))
     let looks = 0
     const answer = Promise.withResolvers<StoredUsage>()
+    const asked = Promise.withResolvers<void>()
     const look = () => {
       looks++
+      asked.resolve()
       return answer.promise
     }
     const learnt = [world.live.learnUsage(limited, look), world.live.learnUsage(limited, look)]
+    await asked.promise
     answer.reject(new Error('no store'))
     t.same(
       (await Promise.allSettled(learnt)).map(({ status }) => status),

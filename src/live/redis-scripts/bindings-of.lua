@@ -1,0 +1,3 @@
+-- LiveState.bindings
+
+return reply(Bindings.all())

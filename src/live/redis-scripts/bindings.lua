@@ -1,0 +1,57 @@
+-- bindings.ts: which account a conversation is bound to, until it has been silent for its TTL.
+
+--- Bindings kept; beyond it those that would end first go.
+local BINDINGS_MAX = 200000
+--- Of those that have ended, so many are cleared away whenever one is made.
+local CLEARED_AT_ONCE = 4
+
+local Bindings = {}
+
+--- Nil if it is bound to none.
+function Bindings.account_of(session_key)
+  local until_ms = call('ZSCORE', key('bindings until'), session_key)
+  if not until_ms or tonumber(until_ms) <= NOW then return nil end
+  return call('HGET', key('bindings'), session_key) or nil
+end
+
+local function remove(session_keys)
+  if #session_keys == 0 then return end
+  call('ZREM', key('bindings until'), unpack(session_keys))
+  call('HDEL', key('bindings'), unpack(session_keys))
+end
+
+--- Binds it anew, or starts the TTL again.
+function Bindings.bind(session_key, account, ttl)
+  call('HSET', key('bindings'), session_key, account)
+  if call('ZADD', key('bindings until'), NOW + ttl, session_key) == 0 then return end
+  remove(call('ZRANGEBYSCORE', key('bindings until'), '-inf', NOW, 'LIMIT', 0, CLEARED_AT_ONCE))
+  if call('ZCARD', key('bindings until')) > BINDINGS_MAX then remove(call('ZRANGE', key('bindings until'), 0, 0)) end
+end
+
+--- A call has gone well at the account: the TTL starts again. Where a later call bound the session elsewhere meanwhile, that stands.
+function Bindings.confirm(session_key, account, ttl)
+  local bound_to = Bindings.account_of(session_key)
+  if bound_to == nil or bound_to == account then Bindings.bind(session_key, account, ttl) end
+end
+
+--- Session, account and end of all that hold, those that end first standing first.
+function Bindings.all()
+  local list = {}
+  local flat = call('ZRANGEBYSCORE', key('bindings until'), '(' .. exact(NOW), '+inf', 'WITHSCORES')
+  for i = 1, #flat, 2 do
+    list[#list + 1] = { flat[i], call('HGET', key('bindings'), flat[i]), tonumber(flat[i + 1]) }
+  end
+  return list
+end
+
+--- Returns how many there were.
+function Bindings.unbind(is_meant)
+  local count = 0
+  for _, binding in ipairs(Bindings.all()) do
+    if is_meant(binding[1], binding[2]) then
+      count = count + 1
+      remove({ binding[1] })
+    end
+  end
+  return count
+end

@@ -1,0 +1,4 @@
+-- A look into the store has failed.
+
+Looks.finish(BODY)
+return reply()

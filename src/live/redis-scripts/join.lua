@@ -1,0 +1,4 @@
+-- A process begins.
+
+Processes.beat(PROCESS)
+return reply()

@@ -1,0 +1,4 @@
+-- A process ends.
+
+Processes.give_up(PROCESS, false)
+return reply()

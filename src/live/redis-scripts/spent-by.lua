@@ -1,0 +1,3 @@
+-- LiveState.spentBy
+
+return reply(call('HGET', key('spent'), BODY))
