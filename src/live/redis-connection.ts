@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { GatewayError } from '../domain/errors.ts'
-import { SCRIPTS, type ScriptName } from './redis-scripts.ts'
+import { functionOf, LIBRARY, type StepName } from './redis-library.ts'
 
 /** All keys lie under one hash tag, and the run of Redis that they belong to. */
 const TAG = '{subgate}'
@@ -10,7 +10,7 @@ const CONNECT_TIMEOUT_MS = 5000
 /** Between two tries to connect again: doubling from the one to the other, with jitter. */
 const RECONNECT_MIN_MS = 50
 const RECONNECT_MAX_MS = 2000
-/** The oldest Redis whose scripts do what ours ask for. */
+/** The oldest Redis that has functions. */
 const VERSION_MIN = 7
 /** Keys of runs that are over are cleared away so many at a time. */
 const CLEARED_AT_ONCE = 500
@@ -33,11 +33,11 @@ export interface RedisFacts {
 /** How answers come to be is not ours to choose. */
 type ConnectOptions = Omit<RedisOptions, 'replyMapping'>
 
-/** Hears what others told this process: pairs of call id and outcome, as scripts give them. */
+/** Hears what others told this process: pairs of call id and outcome, as steps give them. */
 type Listener = (outcomes: unknown) => void
 
 /**
- * Two connections to one Redis: one for scripts, one to hear what others' scripts tell. Nothing waits for a connection
+ * Two connections to one Redis: one to take steps, one to hear what others' steps tell. Nothing waits for a connection
  * that is lost: what is asked meanwhile fails at once with `unavailable`.
  */
 export class RedisConnection implements AsyncDisposable {
@@ -77,26 +77,20 @@ export class RedisConnection implements AsyncDisposable {
   }
 
   /**
-   * Runs a script for a process, and returns what it replies. `space` keeps several live states of one Redis apart; a time
-   * stands in for Redis's own. Throws `unavailable`; the script may have run all the same.
+   * Has Redis take a step for a process, and returns what it replies. `space` keeps several live states of one Redis
+   * apart; a time stands in for Redis's own. Throws `unavailable`; the step may have been taken all the same.
    */
-  async run(
-    script: ScriptName,
-    space: string,
-    nowMs: number | null,
-    processId: string,
-    body: string,
-  ): Promise<unknown> {
+  async take(step: StepName, space: string, nowMs: number | null, processId: string, body: string): Promise<unknown> {
     if (this.#prefix === null) throw unavailable(new Error('the connection is lost'))
-    const { sha, source } = SCRIPTS[script]
     const args = [1, this.#prefix + space, nowMs === null ? '' : String(nowMs), processId, body] as const
+    const name = functionOf(step)
     try {
-      return JSON.parse((await this.#commands.evalsha(sha, ...args)) as string)
-    } catch (error) {
-      if (!(error as Error).message.startsWith('NOSCRIPT')) throw unavailable(error)
-    }
-    try {
-      return JSON.parse((await this.#commands.eval(source, ...args)) as string)
+      const reply = this.#commands.fcall(name, ...args).catch(async (error: Error) => {
+        if (!error.message.includes('Function not found')) throw error
+        await this.#load() // somebody has flushed them
+        return this.#commands.fcall(name, ...args)
+      })
+      return JSON.parse((await reply) as string)
     } catch (error) {
       throw unavailable(error)
     }
@@ -152,7 +146,7 @@ export class RedisConnection implements AsyncDisposable {
     }
   }
 
-  /** Finds out which Redis this is, and gives it the scripts. What another run of it held is out of date, as is what its replica has. */
+  /** Finds out which Redis this is, and gives it our functions. What another run of it held is out of date, as is what its replica has. */
   async #greet(): Promise<void> {
     const { version, runId, isCluster } = factsIn(await this.#commands.info())
     if (isCluster)
@@ -162,12 +156,16 @@ export class RedisConnection implements AsyncDisposable {
       )
     if (Number.parseInt(version, 10) < VERSION_MIN)
       throw wrong(`Redis ${version} is too old`, `Use Redis ${VERSION_MIN} or newer.`)
-    await Promise.all(Object.values(SCRIPTS).map(({ source }) => this.#commands.script('LOAD', source)))
+    await this.#load()
     const prefix = `${TAG}:${runId.slice(0, 10)}:`
     const channels = Array.from(this.#listeners.keys(), (name) => prefix + name)
     if (channels.length > 0 && this.#messages.status === 'ready') await this.#messages.subscribe(...channels)
     this.#prefix = prefix
     void this.#clearOldRuns(prefix).catch(() => {}) // the next one does it
+  }
+
+  async #load(): Promise<void> {
+    await this.#commands.function('LOAD', 'REPLACE', LIBRARY)
   }
 
   async #clearOldRuns(prefix: string): Promise<void> {
@@ -288,15 +286,12 @@ function wrong(message: string, hint: string): GatewayError {
   return new GatewayError('unavailable', message, { hint })
 }
 
-/** What kept Redis from answering, as whoever asked is told. A script that failed is a bug, and stays what it is. */
+/** What kept Redis from answering, as whoever asked is told. A function that failed is a bug, and stays what it is. */
 function unavailable(error: unknown): unknown {
   if (error instanceof GatewayError) return error
   const { message } = error as Error
-  if (
-    /user_script|Error running script|script: [0-9a-f]{40}/.test(message) &&
-    !/^(OOM|READONLY|MASTERDOWN)/.test(message)
-  ) {
-    return new Error(`bug: a script failed: ${message}`, { cause: error })
+  if (/user_function|script: subgate_/.test(message) && !/^(OOM|READONLY|MASTERDOWN)/.test(message)) {
+    return new Error(`bug: a function failed: ${message}`)
   }
   return new GatewayError('unavailable', `Redis does not answer: ${message}`, {
     retryAfterMs: 1000,

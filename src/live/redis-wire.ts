@@ -13,8 +13,8 @@ import { periodAt, periodFrom } from '../lib/calendar.ts'
 import { usable } from './arrival.ts'
 import type { AdmitRequest, RankedCandidate, UsageSpan } from './live-state.ts'
 
-// What scripts are told, and what they answer. Absent = undefined, never null; no limit of slots = -1; times in ms from
-// now; amounts of money in answers as texts, which keep every digit. The names are those that the scripts read.
+// What steps in Redis are told, and what they answer. Absent = undefined, never null; no limit of slots = -1; times in ms from
+// now; amounts of money in answers as texts, which keep every digit. The names are those that the steps read.
 
 /** What a client whose line is full is told to wait. */
 const RETRY_AFTER_MS = 1000
@@ -95,7 +95,7 @@ function limitToWire(limit: Limit, nowMs: number): object {
   return wire
 }
 
-/** Where the current period begins, ends, and the next one ends: scripts know no calendar. */
+/** Where the current period begins, ends, and the next one ends: Redis knows no calendar. */
 function periodToWire({ window }: Limit, nowMs: number): [number, number, number] {
   if (window.kind === 'sliding') return [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
   const at = (ms: number) =>
@@ -106,7 +106,7 @@ function periodToWire({ window }: Limit, nowMs: number): [number, number, number
   return [startMs, endMs, at(endMs).endMs]
 }
 
-// ---- what scripts answer ----
+// ---- what steps answer ----
 
 /** Lua has no empty list: its empty table comes as an object. */
 export function list<T>(value: T[] | object): T[] {
@@ -128,7 +128,7 @@ export type WireOutcome =
   | ['gone']
   | ['ended']
 
-/** Finds a limit that a script names. */
+/** Finds a limit that a step names. */
 export type FindLimit = (subject: LimitSubject, id: string, name: string) => Limit
 
 /** Among all that a call was ever asked with. Throws if it is none of them. */

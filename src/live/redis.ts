@@ -22,7 +22,7 @@ import type {
   WhichBindings,
 } from './live-state.ts'
 import type { RedisConnection } from './redis-connection.ts'
-import type { ScriptName } from './redis-scripts.ts'
+import type { StepName } from './redis-library.ts'
 import { type Wait, Waits } from './redis-waits.ts'
 import {
   candidatesToWire,
@@ -43,7 +43,7 @@ import { newWindow, stepOf } from './window.ts'
 const BEAT_MS = 5000
 /** Looks into the store for one caller, if its standing changes again and again while it is looked at. */
 const LOOKS_MAX = 5
-/** Calls that are told of in one script, when Redis has begun anew. */
+/** Calls that are told of in one step, when Redis has begun anew. */
 const REGISTERED_AT_ONCE = 50
 /** What could not be told while Redis was away, to be told at the next beat; beyond it the oldest are left to the time when this process ends. */
 const OWED_MAX = 10_000
@@ -71,10 +71,10 @@ interface RunningHere {
   readonly sinceMs: number
 }
 
-/** What a script replies: its answer, how waits of this process ended, and Redis's time. */
+/** What a step replies: its answer, how waits of this process ended, and Redis's time. */
 type Reply = [answer: unknown, outcomes: [string, WireOutcome][] | object, nowMs: number]
 
-/** LiveState that any number of processes share in one Redis. Each step is one script; this side knows its own calls only. */
+/** LiveState that any number of processes share in one Redis. Each step is one function there; this side knows its own calls only. */
 export class RedisLiveState implements LiveState {
   readonly processId: string
   readonly #connection: RedisConnection
@@ -86,8 +86,8 @@ export class RedisLiveState implements LiveState {
   readonly #running = new Map<string, RunningHere>()
   /** Calls that Redis is being asked for: how their waits ended may be heard before the answer. */
   readonly #asked = new Map<string, WireOutcome[]>()
-  /** By call id: what has to be told still, by which script. */
-  readonly #owed = new Map<string, { script: ScriptName; body: string }>()
+  /** By call id: what has to be told still, by which step. */
+  readonly #owed = new Map<string, { step: StepName; body: string }>()
   readonly #looks = new Map<string, Promise<void>>()
   #stopBeating: (() => void) | null = null
   #stopHearing: () => void
@@ -196,7 +196,7 @@ export class RedisLiveState implements LiveState {
   }
 
   async standings(limited: Limited): Promise<LimitStanding[] | UnknownUsage> {
-    const answer = await this.#ask('standingsOf', limitedToWire(limited, this.#clock()))
+    const answer = await this.#ask('standings_of', limitedToWire(limited, this.#clock()))
     if (answer === false) return { kind: 'unknown_usage', of: [limited] }
     return standingsFromWire(answer as WireStanding[], (_subject, _id, name) =>
       limitsAmong([{ ...limited, subject: 'key' }], [])('key', limited.id, name),
@@ -204,7 +204,7 @@ export class RedisLiveState implements LiveState {
   }
 
   async spentBy(keyId: string): Promise<number | null> {
-    const spent = await this.#ask('spentBy', keyId)
+    const spent = await this.#ask('spent_by', keyId)
     return spent === false ? null : Number(spent)
   }
 
@@ -229,7 +229,7 @@ export class RedisLiveState implements LiveState {
   }
 
   async countPerMinute(subject: string, limit: number): Promise<boolean> {
-    return (await this.#ask('countPerMinute', { subject, max: limit })) as boolean
+    return (await this.#ask('count_per_minute', { subject, max: limit })) as boolean
   }
 
   async admissions(): Promise<AdmissionView[]> {
@@ -281,17 +281,17 @@ export class RedisLiveState implements LiveState {
 
   // ---- asking ----
 
-  /** Runs a script; `take` sees its answer, and by how much this clock is ahead of Redis's, before anything else is heard. */
+  /** Takes a step; `take` sees its answer, and by how much this clock is ahead of Redis's, before anything else is heard. */
   async #ask<T = unknown>(
-    script: ScriptName,
+    step: StepName,
     body: string | object,
     take: (answer: unknown, lagMs: number) => T = (answer) => answer as T,
   ): Promise<T> {
     const sentMs = this.#clock()
     const text = typeof body === 'string' ? body : JSON.stringify(body)
     const nowMs = this.#tellsTime ? sentMs : null
-    const [answer, outcomes, atMs] = (await this.#connection.run(
-      script,
+    const [answer, outcomes, atMs] = (await this.#connection.take(
+      step,
       this.#space,
       nowMs,
       this.processId,
@@ -305,14 +305,14 @@ export class RedisLiveState implements LiveState {
   /** Asks for what a call needs. If no answer comes nobody knows whether it was given: then it is given back. */
   async #askFor<T>(
     callId: string,
-    script: ScriptName,
+    step: StepName,
     body: object,
     take: (answer: WireOutcome, lagMs: number) => T,
   ): Promise<T> {
     const early = this.#asked.get(callId) ?? []
     this.#asked.set(callId, early)
     try {
-      const taken = await this.#ask(script, body, (answer, lagMs) => take(answer as WireOutcome, lagMs))
+      const taken = await this.#ask(step, body, (answer, lagMs) => take(answer as WireOutcome, lagMs))
       this.#asked.delete(callId)
       this.#hear(early.map((outcome): [string, WireOutcome] => [callId, outcome]))
       return taken
@@ -427,7 +427,7 @@ export class RedisLiveState implements LiveState {
   async #giveUp(wait: Wait, reason: unknown): Promise<void> {
     const { callId } = wait.request
     try {
-      if (!(await this.#ask('giveUp', callId))) return // it has just been told how the wait ended
+      if (!(await this.#ask('give_up', callId))) return // it has just been told how the wait ended
     } catch {
       if (!wait.isMoving) this.#owe(callId, 'drop', callId)
     }
@@ -438,7 +438,7 @@ export class RedisLiveState implements LiveState {
   /** The time has come that a ticket waited for. */
   async #remind(wait: Wait): Promise<void> {
     try {
-      await this.#ask('lookAgain', wait.request.callId, (answer, lagMs) => {
+      await this.#ask('look_again', wait.request.callId, (answer, lagMs) => {
         const outcome = answer as WireOutcome | false
         if (outcome && outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + lagMs)
       })
@@ -461,8 +461,8 @@ export class RedisLiveState implements LiveState {
     try {
       const [isKnown, unconfirmed] = (await this.#ask('beat', '')) as [boolean, Reply[1]]
       this.#hear(unconfirmed)
-      for (const [callId, { script, body }] of [...this.#owed]) {
-        await this.#ask(script, body)
+      for (const [callId, { step, body }] of [...this.#owed]) {
+        await this.#ask(step, body)
         this.#owed.delete(callId)
       }
       if (!isKnown) await this.#register()
@@ -502,17 +502,17 @@ export class RedisLiveState implements LiveState {
   }
 
   /** Tells something that must not be lost: at the next beat, if not now. */
-  async #tell(callId: string, script: ScriptName, body: string): Promise<void> {
+  async #tell(callId: string, step: StepName, body: string): Promise<void> {
     try {
-      await this.#ask(script, body)
+      await this.#ask(step, body)
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
-      this.#owe(callId, script, body)
+      this.#owe(callId, step, body)
     }
   }
 
-  #owe(callId: string, script: ScriptName, body: string): void {
-    this.#owed.set(callId, { script, body })
+  #owe(callId: string, step: StepName, body: string): void {
+    this.#owed.set(callId, { step, body })
     for (const oldest of this.#owed.keys()) {
       if (this.#owed.size <= OWED_MAX) return
       this.#owed.delete(oldest)
@@ -531,7 +531,7 @@ export class RedisLiveState implements LiveState {
 
   /** Returns false if the answer was out of date when it came: then nothing is taken over. */
   async #lookAtStanding({ userId, keyId }: StandingCaller, read: ReadStanding): Promise<boolean> {
-    const [look, callIds] = (await this.#ask('beginLook', { user: userId })) as [string, string[] | object]
+    const [look, callIds] = (await this.#ask('begin_look', { user: userId })) as [string, string[] | object]
     const stored = await this.#readOrDrop(look, () => read(list(callIds) as string[]))
     const { balanceNanoUsd, keySpentNanoUsd, recordedCallIds } = stored
     const body = {
@@ -542,14 +542,14 @@ export class RedisLiveState implements LiveState {
       spent: keySpentNanoUsd,
       recorded: recordedCallIds,
     }
-    return (await this.#ask('endLook', body)) as boolean
+    return (await this.#ask('end_look', body)) as boolean
   }
 
   async #lookAtUsage(limited: Limited, read: ReadUsage): Promise<boolean> {
     const wire = limitedToWire(limited, this.#clock())
     type Begun = false | [string, string[], string[] | object]
     const [begun, askedMs] = await this.#ask(
-      'beginUsageLook',
+      'begin_usage_look',
       wire,
       (answer, lagMs) => [answer as Begun, this.#clock() - lagMs] as const,
     )
@@ -572,14 +572,14 @@ export class RedisLiveState implements LiveState {
       spans: spans.map(spanToWire),
       recorded: recordedCallIds,
     }
-    return (await this.#ask('endUsageLook', body)) as boolean
+    return (await this.#ask('end_usage_look', body)) as boolean
   }
 
   async #readOrDrop<T>(look: string, read: () => Promise<T>): Promise<T> {
     try {
       return await read()
     } catch (error) {
-      await this.#ask('dropLook', look).catch(() => {}) // it falls by itself
+      await this.#ask('drop_look', look).catch(() => {}) // it falls by itself
       throw error
     }
   }

@@ -1,14 +1,29 @@
--- What all scripts share: where keys lie, what time it is, and who asks. Scripts are this file, the modules that they
--- need, and their own body, one behind the other. Modules are named after the TypeScript files that say the same.
+-- What all steps share: where keys lie, what time it is, and who asks. All files make one library of functions, one behind
+-- the other; modules are named after the TypeScript files that say the same. What a step has read it remembers until
+-- its end, and no longer.
 
-local PREFIX, PROCESS, BODY = KEYS[1], ARGV[2], ARGV[3]
-local call, floor, ceil, max, min, huge = redis.call, math.floor, math.ceil, math.max, math.min, math.huge
+--- Set when a step starts: while the library is loaded none of Lua's own functions are there.
+local PREFIX, PROCESS, BODY, NOW
+local call, floor, ceil, max, min, huge
+local starts = {}
+
+local function at_start(work)
+  starts[#starts + 1] = work
+end
 
 --- Unix ms of Redis's own clock, so that those of processes do not matter. Tests tell theirs.
-local NOW = tonumber(ARGV[1])
-if not NOW then
+local function time_now(told)
+  if told ~= '' then return tonumber(told) end
   local time = call('TIME')
-  NOW = time[1] * 1000 + floor(time[2] / 1000)
+  return time[1] * 1000 + floor(time[2] / 1000)
+end
+
+--- `args` are the time or '', the process that asks, and what it asks.
+local function start_step(keys, args)
+  call, floor, ceil, max, min, huge = redis.call, math.floor, math.ceil, math.max, math.min, math.huge
+  PREFIX, PROCESS, BODY = keys[1], args[2], args[3]
+  NOW = time_now(args[1])
+  for i = 1, #starts do starts[i]() end
 end
 
 local function key(name)
@@ -22,4 +37,12 @@ end
 
 local function body()
   return cjson.decode(BODY)
+end
+
+--- What processes can ask for. LIBRARY is put in by who loads this.
+local function light_step(name, work)
+  redis.register_function('LIBRARY_' .. name, function(keys, args)
+    start_step(keys, args)
+    return work()
+  end)
 end

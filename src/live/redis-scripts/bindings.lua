@@ -7,21 +7,30 @@ local CLEARED_AT_ONCE = 4
 
 local Bindings = {}
 
+at_start(function() Bindings.accounts = {} end)
+
 --- Nil if it is bound to none.
 function Bindings.account_of(session_key)
-  local until_ms = call('ZSCORE', key('bindings until'), session_key)
-  if not until_ms or tonumber(until_ms) <= NOW then return nil end
-  return call('HGET', key('bindings'), session_key) or nil
+  local known = Bindings.accounts[session_key]
+  if known == nil then
+    local until_ms = call('ZSCORE', key('bindings until'), session_key)
+    local holds = until_ms and tonumber(until_ms) > NOW
+    known = holds and call('HGET', key('bindings'), session_key) or false
+    Bindings.accounts[session_key] = known
+  end
+  return known or nil
 end
 
 local function remove(session_keys)
   if #session_keys == 0 then return end
+  Bindings.accounts = {}
   call('ZREM', key('bindings until'), unpack(session_keys))
   call('HDEL', key('bindings'), unpack(session_keys))
 end
 
 --- Binds it anew, or starts the TTL again.
 function Bindings.bind(session_key, account, ttl)
+  Bindings.accounts[session_key] = nil
   call('HSET', key('bindings'), session_key, account)
   if call('ZADD', key('bindings until'), NOW + ttl, session_key) == 0 then return end
   remove(call('ZRANGEBYSCORE', key('bindings until'), '-inf', NOW, 'LIMIT', 0, CLEARED_AT_ONCE))

@@ -11,7 +11,9 @@ local AMOUNTS = {
 }
 local NOTHING = { 0, 0, 0, 0, 0, 0 }
 
-local Limits = { meters = {} }
+local Limits = {}
+
+at_start(function() Limits.meters = {} end)
 
 local function amount_of(metric, subject, used)
   if metric == 'usd' then return used[subject == 'account' and 5 or 6] end

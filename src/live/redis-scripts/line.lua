@@ -1,6 +1,8 @@
 -- line.ts: everybody who waits. First come, first served in each user's line, while users take turns at an account.
 
-local Line = { tickets = {}, lists = {}, passed = {} }
+local Line = {}
+
+at_start(function() Line.tickets, Line.lists, Line.numbers, Line.count, Line.due = {}, {}, {}, nil, nil end)
 
 local function line_of(user)
   return key('line:' .. user)
@@ -16,8 +18,8 @@ local function turns_of(user)
 end
 
 --- Orders tickets of one turn by their numbers.
-local function place_of(arrival)
-  return string.format('%016.0f ', arrival.number) .. arrival.id
+local function place_of(number, id)
+  return string.format('%016.0f ', number) .. id
 end
 
 function Line.is_empty()
@@ -42,10 +44,20 @@ function Line.of(user)
   if Line.is_empty() then return {} end
   local list = Line.lists[user]
   if not list then
-    list = call('ZRANGE', line_of(user), 0, -1)
+    list = {}
+    local flat = call('ZRANGE', line_of(user), 0, -1, 'WITHSCORES')
+    for i = 1, #flat, 2 do
+      list[#list + 1] = flat[i]
+      Line.numbers[flat[i]] = tonumber(flat[i + 1])
+    end
     Line.lists[user] = list
   end
   return list
+end
+
+--- The arrival number of a ticket that `of` has listed.
+function Line.number(id)
+  return Line.numbers[id]
 end
 
 local function by_number(a, b)
@@ -87,13 +99,16 @@ end
 
 local function count(arrival)
   call('HINCRBY', key('held up'), arrival.held_up_by, 1)
-  local place = place_of(arrival)
-  each_account(arrival, function(account) call('ZADD', wanting(account), Line.turn_at(account, arrival), place) end)
+  local place = place_of(arrival.number, arrival.id)
+  local was_served = call('EXISTS', turns_of(arrival.user)) == 1
+  each_account(arrival, function(account)
+    call('ZADD', wanting(account), was_served and Line.turn_at(account, arrival) or arrival.turn, place)
+  end)
 end
 
 local function uncount(arrival)
   if call('HINCRBY', key('held up'), arrival.held_up_by, -1) == 0 then call('HDEL', key('held up'), arrival.held_up_by) end
-  local place = place_of(arrival)
+  local place = place_of(arrival.number, arrival.id)
   each_account(arrival, function(account) call('ZREM', wanting(account), place) end)
 end
 
@@ -154,7 +169,7 @@ function Line.take_turn(account, arrival)
   local turn = call('HINCRBY', key('counters'), 'turn', 1)
   call('HSET', turns_of(arrival.user), account, turn)
   for _, id in ipairs(Line.of(arrival.user)) do
-    call('ZADD', wanting(account), 'XX', turn, place_of(Line.get(id)))
+    call('ZADD', wanting(account), 'XX', turn, place_of(Line.number(id), id))
   end
 end
 

@@ -1,4 +1,4 @@
--- How waits end, told to the processes that wait. What a script grants to its own caller goes with its reply, what it
+-- How waits end, told to the processes that wait. What a step grants to its own caller goes with its reply, what it
 -- grants to others over their channels. Either may be lost, so outcomes are kept until they are confirmed.
 
 --- How long a grant may stay unconfirmed before it goes to the next in line.
@@ -6,7 +6,9 @@ local CONFIRM_MS = 2000
 --- So long a process that was given up can find out what became of its waits.
 local MAIL_TTL_MS = 2 * 3600000
 
-local Outcomes = { mine = {}, others = {} }
+local Outcomes = {}
+
+at_start(function() Outcomes.mine, Outcomes.others = {}, {} end)
 
 local function mail_of(process)
   return key('mail:' .. process)
@@ -50,7 +52,7 @@ function Outcomes.expire(process)
   call('PEXPIRE', mail_of(process), MAIL_TTL_MS)
 end
 
---- Ends a script: what it answers, what the asking process's waits came to, and the time.
+--- Ends a step: what it answers, what the asking process's waits came to, and the time.
 local function reply(answer)
   for process, list in pairs(Outcomes.others) do call('PUBLISH', key('to:' .. process), cjson.encode(list)) end
   if answer == nil then answer = false end

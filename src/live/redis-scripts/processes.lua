@@ -2,6 +2,8 @@
 
 local Processes = {}
 
+at_start(function() Processes.asleep = nil end)
+
 local function beats()
   return key('beats')
 end

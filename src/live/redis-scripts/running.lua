@@ -3,8 +3,10 @@
 --- So long a call is remembered whose process was given up, in case that comes back: longer than calls run.
 local LOST_MS = 2 * 3600000
 
-local Running = { calls = {} }
+local Running = {}
 local Lost = {}
+
+at_start(function() Running.calls = {} end)
 
 local function unpacked(packed)
   return packed and cmsgpack.unpack(packed) or nil

@@ -21,7 +21,7 @@ end
 --- Its user's older tickets were passed once more. Others lose nothing by it: at an account users take turns.
 local function note_passed(served)
   for _, id in ipairs(Line.of(served.user)) do
-    if Line.get(id).number >= served.number then break end
+    if Line.number(id) >= served.number then break end
     Line.pass(id, PASSES_MAX)
   end
 end
@@ -166,7 +166,7 @@ end
 --- Looks again when the wait for the session's own account is over or one is back within its limits, and refuses at the deadline.
 local function watch(arrival)
   local wake_at = arrival.sticky_until > NOW and arrival.sticky_until or arrival.deadline
-  -- One that is over already ends when its process asks, not with whatever script comes by.
+  -- One that is over already ends when its process asks, not with whatever step comes by.
   wake_at = max(NOW + 1, min(wake_at, arrival.deadline, NOW + Vacancies.back_in(arrival)))
   call('ZADD', key('wakes'), wake_at, arrival.id)
 end

@@ -1,6 +1,8 @@
 -- slots.ts: who holds slots of users, keys and accounts; of groups too, which limit none, to know their calls.
 
-local Slots = { counts = {} }
+local Slots = {}
+
+at_start(function() Slots.counts = {} end)
 
 local function slots_of(kind, id)
   return key('slots:' .. kind .. ':' .. id)

@@ -35,31 +35,35 @@ local function exceeded(candidate)
   return Limits.exceeded(account_limited(candidate), candidate.model)
 end
 
---- The call's candidates that are within their own limits.
-local function open_to(arrival)
-  local open = {}
-  for _, candidate in ipairs(candidates_of(arrival)) do if not exceeded(candidate) then open[#open + 1] = candidate end end
-  return open
-end
-
 --- The account that the call's session is bound to, if it is a candidate and within its limits.
 function Vacancies.own_account(arrival)
-  if not arrival.session then return nil end
-  return find(open_to(arrival), bound_to(arrival))
+  local account = bound_to(arrival)
+  if not account then return nil end
+  local own = find(arrival.candidates, account) or find(arrival.only_own, account)
+  return own and not exceeded(own) and own or nil
 end
 
 function Vacancies.waits_for_its_own(arrival)
   return arrival.sticky_until > NOW and Vacancies.own_account(arrival) ~= nil
 end
 
+--- Those who may do, best first: the session's own, and while that is waited for no other. All but its own may be over their limits.
+local function accounts_in_question(arrival)
+  local own = Vacancies.own_account(arrival)
+  if not own then return candidates_of(arrival), nil end
+  if arrival.sticky_until > NOW then return { own }, own end
+  local list = rests(own) and {} or { own }
+  for _, candidate in ipairs(candidates_of(arrival)) do if candidate ~= own then list[#list + 1] = candidate end end
+  return list, own
+end
+
 --- The accounts that would do, best first: the session's own, and while that is waited for no other.
 function Vacancies.accounts_for(arrival)
-  local open = open_to(arrival)
-  local own = find(open, bound_to(arrival))
-  if not own then return open end
-  if arrival.sticky_until > NOW then return { own } end
-  local list = rests(own) and {} or { own }
-  for _, candidate in ipairs(open) do if candidate ~= own then list[#list + 1] = candidate end end
+  local list = {}
+  local candidates, own = accounts_in_question(arrival)
+  for _, candidate in ipairs(candidates) do
+    if candidate == own or not exceeded(candidate) then list[#list + 1] = candidate end
+  end
   return list
 end
 
@@ -87,9 +91,8 @@ local function kept_before(arrival)
   if not Line.has_due() then return nil end
   local kept
   for _, id in ipairs(Line.of(arrival.user)) do
-    local other = Line.get(id)
-    if other.number >= arrival.number then break end
-    kept = keep_for(other, kept)
+    if Line.number(id) >= arrival.number then break end
+    kept = keep_for(Line.get(id), kept)
   end
   return kept
 end
@@ -97,14 +100,17 @@ end
 --- For a call that only limits keep from all its accounts any of them: its turn has come, to be refused.
 local function free_account(arrival, kept, only_at)
   for _, need in ipairs(Arrival.caller_needs(arrival)) do if not is_free(need, kept) then return nil end end
-  local accounts = Vacancies.accounts_for(arrival)
-  if #accounts == 0 then return arrival.candidates[1] end
-  for _, candidate in ipairs(accounts) do
-    if (not only_at or candidate.id == only_at) and not rests(candidate) and is_free(account_need(candidate)) then
-      return candidate
+  local is_any_open = false
+  local candidates, own = accounts_in_question(arrival)
+  for _, candidate in ipairs(candidates) do
+    if candidate == own or not exceeded(candidate) then
+      is_any_open = true
+      if (not only_at or candidate.id == only_at) and not rests(candidate) and is_free(account_need(candidate)) then
+        return candidate
+      end
     end
   end
-  return nil
+  return not is_any_open and arrival.candidates[1] or nil
 end
 
 --- The account that would serve the call now, with `only_at` if it is this one; nil if it has to wait.

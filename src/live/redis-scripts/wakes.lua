@@ -1,6 +1,6 @@
--- What was to happen by now, done first, and each at its own time: waits that are over, and grants that nobody confirmed.
+-- What was to happen by now, done before anything else, and each at its own time: waits that are over, and grants that nobody confirmed.
 
---- So much is caught up with in one script at most; the next one goes on.
+--- So much is caught up with in one step at most; the next one goes on.
 local CAUGHT_UP_MAX = 1000
 
 --- A grant was not heard of: its slots go to the next, and its ticket back to its place, until its process is heard of.
@@ -34,6 +34,7 @@ local function catch_up()
     local due = call('ZRANGEBYSCORE', key('wakes'), '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)
     if not due[1] then break end
     NOW = tonumber(due[2])
+    Bindings.accounts = {}
     call('ZREM', key('wakes'), due[1])
     local granted = due[1]:match('^grant (.*)$')
     if granted then
@@ -44,6 +45,13 @@ local function catch_up()
     end
   end
   NOW = now
+  Bindings.accounts = {}
 end
 
-catch_up()
+--- What processes can ask for, once it is caught up with what was to happen by now.
+local function step(name, work)
+  light_step(name, function()
+    catch_up()
+    return work()
+  end)
+end

@@ -8,7 +8,9 @@ local SILENT_MS = 3600000
 --- Of what lies before a period, and has no place in it.
 local NO_PLACE = -1
 
-local Windows = { loaded = {} }
+local Windows = {}
+
+at_start(function() Windows.loaded = {} end)
 
 local function bucket_at(ms, at)
   return floor(at * BUCKETS / ms)
@@ -74,7 +76,7 @@ local function roll_sliding(window)
     if amount then window.total = window.total - amount end
   end
   call('HDEL', window.name, unpack(slots))
-  window.last = bucket
+  window.last, window.has_newest = bucket, false
   call('HSET', window.name, 'total', window.total, 'last', bucket)
   keep(window)
 end
@@ -108,6 +110,7 @@ function Windows.change(window, place, amount)
   elseif place ~= window.starts then
     return
   end
+  if place == window.last then window.has_newest = amount > 0 end
   window.total = window.total + amount
   call('HINCRBY', window.name, 'total', amount)
 end
@@ -150,9 +153,8 @@ end
 function Windows.empty_from(window)
   roll(window)
   if not window.ms then return window.ends end
-  local newest = tonumber(call('HGET', window.name, window.last % (BUCKETS + 1)) or 0)
-  if newest > 0 then return out_from(window.ms, window.last) end
   if window.total == 0 then return nil end
+  if window.has_newest then return out_from(window.ms, window.last) end
   local amounts = amounts_of(window)
   for place = window.last, window.last - BUCKETS, -1 do
     if tonumber(amounts[place % (BUCKETS + 1) + 1] or 0) > 0 then return out_from(window.ms, place) end

@@ -1,3 +1,0 @@
--- LiveState.bindings
-
-return reply(Bindings.all())

@@ -1,4 +1,0 @@
--- A look into the store has failed.
-
-Looks.finish(BODY)
-return reply()

@@ -1,4 +1,0 @@
--- LiveState.forget; '' = everybody's balance.
-
-Standings.forget(BODY ~= '' and BODY or nil)
-return reply()

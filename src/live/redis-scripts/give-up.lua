@@ -1,6 +1,0 @@
--- Nobody waits for a ticket any more. Answers whether it was in line still.
-
-local arrival = Line.get(BODY)
-if not arrival then return reply(false) end
-Serving.give_up(arrival)
-return reply(true)

@@ -1,4 +1,0 @@
--- A process begins.
-
-Processes.beat(PROCESS)
-return reply()

@@ -1,4 +1,0 @@
--- A process ends.
-
-Processes.give_up(PROCESS, false)
-return reply()

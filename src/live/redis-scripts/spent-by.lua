@@ -1,3 +1,0 @@
--- LiveState.spentBy
-
-return reply(call('HGET', key('spent'), BODY))

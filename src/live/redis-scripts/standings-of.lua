@@ -1,5 +1,0 @@
--- LiveState.standings. Answers false if they have to be learnt.
-
-local limited = body()
-if #Limits.unknown(limited) > 0 then return reply(false) end
-return reply(Limits.standings(limited, {}, nil))
