@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { askRedis } from '../../src/live/redis-connection.ts'
 
 /** How long a Redis may take to start, in ms. */
@@ -58,6 +59,16 @@ export class RedisServer implements AsyncDisposable {
 
   goOn(): void {
     this.#process?.kill('SIGCONT')
+  }
+
+  /** What an operator could say by redis-cli. */
+  async command(name: string, ...args: string[]): Promise<unknown> {
+    const client = new Redis(this.url)
+    try {
+      return await client.call(name, ...args)
+    } finally {
+      client.disconnect()
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
