@@ -65,6 +65,8 @@ export interface Config {
   }
   log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'text' | 'json' }
   adminSocket: string
+  /** Null: live state is kept in memory. */
+  redis: { url: string } | null
   /** What the operator said of what the run mode decides otherwise; null = nothing. */
   said: { unknownPrice: 'record' | 'refuse' | null; unmetered: 'record' | 'refuse' | null; guard: boolean }
 }
@@ -144,7 +146,7 @@ export function loadConfig(inputs: LoadInputs, keys: readonly ConfigKey[] = conf
   warnings.push(...environment.slips())
   const services = SUB2API_SERVICES_ENV.filter((name) => inputs.env.RUN_MODE && inputs.env[name])
   if (services.length > 0) {
-    warnings.push(`${services.join(', ')}: this version keeps its data in SQLite and in memory, and does not use them`)
+    warnings.push(`${services.join(', ')}: this version keeps its data in SQLite, and does not use them`)
   }
   if (problems.length > 0) {
     throw new GatewayError(
@@ -293,6 +295,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       format: optional<Config['log']['format']>('log.format') ?? (terminal ? 'text' : 'json'),
     },
     adminSocket: optional<string>('admin.socket') ?? adminSocketFor(dataDir),
+    redis: redisOf(get, optional),
     said: {
       unknownPrice: optional('unknown_price'),
       unmetered: optional('unmetered'),
@@ -300,6 +303,19 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
     },
   }
   return inRunMode(config, runMode)
+}
+
+/** One URL, whether it was written as one or in parts. */
+function redisOf(get: <T>(path: string) => T, optional: <T>(path: string) => T | null): Config['redis'] {
+  const url = optional<string>('redis.url')
+  if (url !== null) return { url }
+  const host = optional<string>('redis.host')
+  if (host === null) return null
+  const password = optional<string>('redis.password')
+  const login = password ? `:${encodeURIComponent(password)}@` : ''
+  const scheme = get<boolean>('redis.enable_tls') ? 'rediss' : 'redis'
+  const address = host.includes(':') ? `[${host}]` : host
+  return { url: `${scheme}://${login}${address}:${get<number>('redis.port')}/${get<number>('redis.db')}` }
 }
 
 function lowerCased(names: string[]): string[] {

@@ -67,15 +67,6 @@ export class RedisConnection implements AsyncDisposable {
     return connection
   }
 
-  /** What this Redis says of itself. Throws `unavailable`. */
-  async facts(): Promise<RedisFacts> {
-    try {
-      return factsIn(await this.#commands.info())
-    } catch (error) {
-      throw unavailable(error)
-    }
-  }
-
   /**
    * Has Redis take a step for a process, and returns what it replies. `space` keeps several live states of one Redis
    * apart; a time stands in for Redis's own. Throws `unavailable`; the step may have been taken all the same.
@@ -148,14 +139,7 @@ export class RedisConnection implements AsyncDisposable {
 
   /** Finds out which Redis this is, and gives it our functions. What another run of it held is out of date, as is what its replica has. */
   async #greet(): Promise<void> {
-    const { version, runId, isCluster } = factsIn(await this.#commands.info())
-    if (isCluster)
-      throw wrong(
-        'Redis Cluster cannot be used: all of live state lies on one shard',
-        'Give redis.url a Redis without cluster mode; one for high availability is reached by Sentinel.',
-      )
-    if (Number.parseInt(version, 10) < VERSION_MIN)
-      throw wrong(`Redis ${version} is too old`, `Use Redis ${VERSION_MIN} or newer.`)
+    const { runId } = fitting(factsIn(await this.#commands.info()))
     await this.#load()
     const prefix = `${TAG}:${runId.slice(0, 10)}:`
     const channels = Array.from(this.#listeners.keys(), (name) => prefix + name)
@@ -184,7 +168,7 @@ export async function askRedis(settings: RedisSettings): Promise<RedisFacts> {
   const client = newClient(settings, COMMAND_TIMEOUT_MS)
   try {
     await connect(client)
-    return factsIn(await client.info())
+    return fitting(factsIn(await client.info()))
   } catch (error) {
     throw unavailable(error)
   } finally {
@@ -280,6 +264,21 @@ function factsIn(info: string): RedisFacts {
     isCluster: fieldOf('cluster_enabled') === '1',
     maxmemoryPolicy: fieldOf('maxmemory_policy'),
   }
+}
+
+/** Throws `unavailable` with the remedy for a Redis that will not do. */
+function fitting(facts: RedisFacts): RedisFacts {
+  const { version, isCluster } = facts
+  if (isCluster) {
+    throw wrong(
+      'Redis Cluster cannot be used: all of live state lies on one shard',
+      'Give redis.url a Redis without cluster mode; one for high availability is reached by Sentinel.',
+    )
+  }
+  if (Number.parseInt(version, 10) < VERSION_MIN) {
+    throw wrong(`Redis ${version} is too old`, `Use Redis ${VERSION_MIN} or newer.`)
+  }
+  return facts
 }
 
 function wrong(message: string, hint: string): GatewayError {

@@ -11,7 +11,7 @@ export interface Wait {
   readonly request: AdmitRequest
   /** A running call that waits for another account. */
   readonly isMoving: boolean
-  /** All that it was ever asked with, the latest last. */
+  /** All that it was ever asked with, of each account the latest. */
   candidates: RankedCandidate[]
   readonly number: number
   readonly outcome: PromiseWithResolvers<Admission | Refused>
@@ -78,7 +78,7 @@ export class Waits {
     const stickyMs = session && !wait.isMoving ? [Math.min(this.#clock() + session.waitMs, deadlineMs - 1)] : []
     const sticky = wait.candidates.length === 0 ? stickyMs : wait.wakesMs.slice(0, stickyMs.length)
     wait.wakesMs = [...sticky, ...rests, deadlineMs]
-    wait.candidates = [...wait.candidates, ...candidates]
+    wait.candidates = latest([...wait.candidates, ...candidates])
     this.#watch(wait)
   }
 
@@ -107,4 +107,9 @@ export class Waits {
       this.#remind(wait)
     })
   }
+}
+
+/** Of each account what was said of it last. */
+function latest(candidates: RankedCandidate[]): RankedCandidate[] {
+  return [...new Map(candidates.map((candidate) => [candidate.accountId, candidate])).values()]
 }

@@ -55,7 +55,9 @@ export interface RedisLiveOptions {
   setTimer: SetTimer
   /** Keeps several live states of one Redis apart. */
   space?: string
-  /** Scripts go by `clock`, for tests; otherwise by Redis's own. */
+  /** The connection is closed with it. */
+  ownsConnection?: boolean
+  /** Steps go by `clock`, for tests; otherwise by Redis's own. */
   tellsTime?: boolean
 }
 
@@ -82,11 +84,12 @@ export class RedisLiveState implements LiveState {
   readonly #setTimer: SetTimer
   readonly #space: string
   readonly #tellsTime: boolean
+  readonly #ownsConnection: boolean
   readonly #waits: Waits
   readonly #running = new Map<string, RunningHere>()
   /** Calls that Redis is being asked for: how their waits ended may be heard before the answer. */
   readonly #asked = new Map<string, WireOutcome[]>()
-  /** By call id: what has to be told still, by which step. */
+  /** By call id, or by what it is about: what has to be told still, by which step. */
   readonly #owed = new Map<string, { step: StepName; body: string }>()
   readonly #looks = new Map<string, Promise<void>>()
   #stopBeating: (() => void) | null = null
@@ -100,6 +103,7 @@ export class RedisLiveState implements LiveState {
     this.#setTimer = options.setTimer
     this.#space = options.space ?? ''
     this.#tellsTime = options.tellsTime ?? false
+    this.#ownsConnection = options.ownsConnection ?? false
     this.#waits = new Waits(options.clock, options.setTimer, (wait) => void this.#remind(wait))
     this.#stopHearing = connection.onReconnect(() => void this.#beat())
   }
@@ -209,7 +213,7 @@ export class RedisLiveState implements LiveState {
   }
 
   async forget(userId: string | null): Promise<void> {
-    await this.#ask('forget', userId ?? '')
+    await this.#tell(`forget ${userId ?? ''}`, 'forget', userId ?? '')
   }
 
   async rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null> {
@@ -220,10 +224,8 @@ export class RedisLiveState implements LiveState {
     return this.#ask('rerank', body, (answer, lagMs) => {
       const outcome = answer as WireOutcome | false
       if (outcome && outcome[0] === 'unknown_usage') return unknownUsage(outcome[1], wait.request, candidates)
-      if (outcome && outcome[0] === 'ticket') {
-        this.#waits.rerank(wait, candidates)
-        this.#waits.told(wait, outcome[2] + lagMs)
-      } else wait.candidates.push(...candidates)
+      this.#waits.rerank(wait, candidates)
+      if (outcome && outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + lagMs)
       return null
     })
   }
@@ -277,6 +279,7 @@ export class RedisLiveState implements LiveState {
     for (const wait of this.#waits.all()) this.#endWait(wait, new Error('live state is closed'))
     await this.#ask('leave', '').catch(() => {}) // others give it up
     await this.#connection.stopListening(this.#space, this.processId)
+    if (this.#ownsConnection) await this.#connection[Symbol.asyncDispose]()
   }
 
   // ---- asking ----
@@ -491,7 +494,7 @@ export class RedisLiveState implements LiveState {
 
   async #enterAgain(wait: Wait): Promise<void> {
     const { request, candidates, isMoving } = wait
-    const body = requestToWire(request, latest(candidates), this.#clock())
+    const body = requestToWire(request, candidates, this.#clock())
     await this.#ask(isMoving ? 'move' : 'admit', body, (answer, lagMs) => {
       const outcome = answer as WireOutcome
       if (outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + lagMs)
@@ -610,11 +613,6 @@ function outcomeOf(outcome: WireOutcome, { request, candidates }: Wait): Refused
   if (outcome[0] === 'refused') return refused(outcome, request, candidates)
   if (outcome[0] === 'ended') return new Error(`${request.callId} ended while it waited for another account`)
   return new GatewayError('unavailable', 'this gateway process was taken for dead: try again', { retryAfterMs: 1000 })
-}
-
-/** Of each account the last that was said. */
-function latest(candidates: RankedCandidate[]): RankedCandidate[] {
-  return [...new Map(candidates.map((candidate) => [candidate.accountId, candidate])).values()]
 }
 
 /** The larger of each amount. */

@@ -84,7 +84,7 @@ t.test('no limit is ever exceeded by three processes, and users’ calls are ser
   const random = seededRandom(seed)
   const place = (places: number) => Math.floor(random() * places)
   const slots = { u0: 1, u1: 3, u2: 5, k0: 1, k1: 2, k2: 4, A: 2, B: 3, C: 2 } as Record<string, number>
-  const perSecond: Limit = { metric: 'requests', max: 40, window: { kind: 'sliding', ms: 1000 } }
+  const perSecond: Limit = { metric: 'requests', max: 100, window: { kind: 'sliding', ms: 1000 } }
   const running = new Map<string, number>()
   const exceeded = new Set<string>()
   const starts: number[] = []
@@ -103,7 +103,8 @@ t.test('no limit is ever exceeded by three processes, and users’ calls are ser
     for (let calls = 0; calls < 60; calls++) {
       const user = place(3)
       const live = processes[place(3)] as LiveState
-      const ids = ['A', 'B', 'C'].sort(() => random() - 0.5).slice(0, 1 + place(3))
+      // Who is checked for order takes any account: an older call that waits for another is passed rightly.
+      const ids = ['A', 'B', 'C'].sort(() => random() - 0.5).slice(0, user === 0 ? 3 : 1 + place(3))
       const names = [`u${user}`, `k${user}`]
       const sentMs = Date.now()
       const answer = await live.admit(
@@ -149,7 +150,7 @@ t.test('no limit is ever exceeded by three processes, and users’ calls are ser
   // Between what this test knows of a call's moment and Redis's own lie some ms: hence not the whole second.
   const most = Math.max(...starts.map((ms) => starts.filter((other) => other >= ms && other < ms + 900).length))
   t.ok(most <= perSecond.max + 2, `${most} calls in 900 ms`)
-  t.ok(waited > 100 && refusals > 100, `${waited} waited, ${refusals} were refused, ${starts.length} ran`)
+  t.ok(waited > 50 && refusals > 50 && starts.length > 100, `${waited} waited, ${refusals} were refused, ${starts.length} ran`)
   t.same(await processes[0]?.admissions(), [])
   t.same(await processes[0]?.tickets(), [])
 })
@@ -202,6 +203,26 @@ t.test('a slot goes to a process across, and to the next if that does not hear o
   other.goOn()
   await live.settle({ ...mineNow, callId: last.callId }, END)
   t.match(await other.outcome(again.callId), { kind: 'admission' })
+})
+
+t.test('a wake that is lost costs a heartbeat, and not the call', async (t) => {
+  const server = await startRedis(t)
+  const here = await join(t, server.url, 'here')
+  const connection = await RedisConnection.open({ url: server.url })
+  const there = await RedisLiveState.join(connection, {
+    ...{ processId: 'there', clock: systemClock, setTimer: systemTimer },
+    ownsConnection: true,
+  })
+  there.startBeating()
+  t.teardown(() => there[Symbol.asyncDispose]())
+  const first = await admitted(here)
+  const waiting = await inLine(there)
+  const outcome = there.await(waiting, NEVER)
+  await connection.stopListening('', 'there')
+  const settledMs = Date.now()
+  await here.settle(first, END)
+  t.match(await outcome, { kind: 'admission', callId: waiting.callId })
+  t.ok(Date.now() - settledMs < 8000)
 })
 
 t.test('a Redis that begins anew learns what runs and who waits; what ended meanwhile is free', async (t) => {

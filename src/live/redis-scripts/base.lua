@@ -39,10 +39,17 @@ local function body()
   return cjson.decode(BODY)
 end
 
+--- Of a step that gives back: it is taken also when Redis has no memory left.
+local GIVES_BACK = { 'allow-oom' }
+
 --- What processes can ask for. LIBRARY is put in by who loads this.
-local function light_step(name, work)
-  redis.register_function('LIBRARY_' .. name, function(keys, args)
-    start_step(keys, args)
-    return work()
-  end)
+local function light_step(name, work, flags)
+  redis.register_function({
+    function_name = 'LIBRARY_' .. name,
+    flags = flags or {},
+    callback = function(keys, args)
+      start_step(keys, args)
+      return work()
+    end,
+  })
 end

@@ -49,9 +49,9 @@ local function catch_up()
 end
 
 --- What processes can ask for, once it is caught up with what was to happen by now.
-local function step(name, work)
+local function step(name, work, flags)
   light_step(name, function()
     catch_up()
     return work()
-  end)
+  end, flags)
 end

@@ -8,4 +8,4 @@ light_step('confirm', function()
     heard[i] = call('HEXISTS', key('running'), id) == 1 and call('HEXISTS', key('tickets'), id) == 0
   end
   return reply(heard)
-end)
+end, GIVES_BACK)

@@ -10,4 +10,4 @@ step('drop', function()
   end
   Outcomes.drop(PROCESS, BODY)
   return reply()
-end)
+end, GIVES_BACK)

@@ -4,4 +4,4 @@ step('give_up', function()
   if not arrival then return reply(false) end
   Serving.give_up(arrival)
   return reply(true)
-end)
+end, GIVES_BACK)

@@ -2,4 +2,4 @@
 step('leave', function()
   Processes.give_up(PROCESS, false)
   return reply()
-end)
+end, GIVES_BACK)

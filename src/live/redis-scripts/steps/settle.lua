@@ -19,4 +19,4 @@ step('settle', function()
   end
   Serving.serve_line(ended.user, running and running.account ~= '' and running.account or nil) -- also where only its session has moved
   return reply(true)
-end)
+end, GIVES_BACK)

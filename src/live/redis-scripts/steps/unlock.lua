@@ -4,4 +4,4 @@ light_step('unlock', function()
   local name = key('lock:' .. request.name)
   if call('HGET', name, 'token') == request.token then call('DEL', name) end
   return reply()
-end)
+end, GIVES_BACK)
