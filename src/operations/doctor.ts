@@ -5,7 +5,6 @@ import { upstreamModels } from '../domain/model-map.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
 import { formatSize } from '../lib/size.ts'
-import { askRedis } from '../live/redis-connection.ts'
 import { providers } from '../providers/index.ts'
 import { migrationStatus } from '../store/migrate.ts'
 import { databaseFile, openStore } from '../store/open.ts'
@@ -134,6 +133,7 @@ function checkDisk(dataDir: string): Finding {
 /** Only where one is configured. What Redis throws away when its memory is full may be a slot that is held. */
 async function checkRedis({ config: { redis } }: LoadedConfig): Promise<Finding[]> {
   if (!redis) return []
+  const { askRedis } = await import('../live/redis-connection.ts')
   const asked = await attempted('redis', () => askRedis(redis))
   if ('finding' in asked) return [asked.finding]
   const { version, maxmemoryPolicy } = asked.value

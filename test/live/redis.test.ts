@@ -150,7 +150,10 @@ t.test('no limit is ever exceeded by three processes, and users’ calls are ser
   // Between what this test knows of a call's moment and Redis's own lie some ms: hence not the whole second.
   const most = Math.max(...starts.map((ms) => starts.filter((other) => other >= ms && other < ms + 900).length))
   t.ok(most <= perSecond.max + 2, `${most} calls in 900 ms`)
-  t.ok(waited > 50 && refusals > 50 && starts.length > 100, `${waited} waited, ${refusals} were refused, ${starts.length} ran`)
+  t.ok(
+    waited > 50 && refusals > 50 && starts.length > 100,
+    `${waited} waited, ${refusals} were refused, ${starts.length} ran`,
+  )
   t.same(await processes[0]?.admissions(), [])
   t.same(await processes[0]?.tickets(), [])
 })

@@ -17,6 +17,15 @@ local function turns_of(user)
   return key('turns:' .. user)
 end
 
+--- How many of a user's tickets want how many slots of the user at most; 'none' for those that have theirs.
+local function slots_wanted(user)
+  return key('wanted:' .. user)
+end
+
+local function slots_wanted_by(arrival)
+  return arrival.moving and 'none' or arrival.user_slots
+end
+
 --- Orders tickets of one turn by their numbers.
 local function place_of(number, id)
   return string.format('%016.0f ', number) .. id
@@ -99,6 +108,7 @@ end
 
 local function count(arrival)
   call('HINCRBY', key('held up'), arrival.held_up_by, 1)
+  call('HINCRBY', slots_wanted(arrival.user), slots_wanted_by(arrival), 1)
   local place = place_of(arrival.number, arrival.id)
   local was_served = call('EXISTS', turns_of(arrival.user)) == 1
   each_account(arrival, function(account)
@@ -107,6 +117,8 @@ local function count(arrival)
 end
 
 local function uncount(arrival)
+  local wants = slots_wanted_by(arrival)
+  if call('HINCRBY', slots_wanted(arrival.user), wants, -1) == 0 then call('HDEL', slots_wanted(arrival.user), wants) end
   if call('HINCRBY', key('held up'), arrival.held_up_by, -1) == 0 then call('HDEL', key('held up'), arrival.held_up_by) end
   local place = place_of(arrival.number, arrival.id)
   each_account(arrival, function(account) call('ZREM', wanting(account), place) end)
@@ -139,6 +151,14 @@ function Line.leave(arrival)
   if call('HDEL', key('passes'), arrival.id) == 1 then call('SREM', key('due'), arrival.id) end
   Line.tickets[arrival.id], Line.lists[arrival.user], Line.count, Line.due = false, nil, nil, nil
   if call('EXISTS', line_of(arrival.user)) == 0 then call('DEL', turns_of(arrival.user)) end
+end
+
+--- Whether a user who runs so many calls may run another one, as any of its tickets says.
+function Line.may_run_more(user, in_use)
+  for _, slots in ipairs(call('HKEYS', slots_wanted(user))) do
+    if slots == 'none' or tonumber(slots) == NO_LIMIT or in_use < tonumber(slots) then return true end
+  end
+  return false
 end
 
 --- How many stand in the line of a user, a key or an account.

@@ -246,7 +246,8 @@ function Serving.arrive(arrival)
   Processes.note(arrival.process)
   arrival.number, arrival.turn = call('HINCRBY', key('counters'), 'number', 1), Line.turn()
   local answer = Serving.enter(arrival)
-  Serving.serve_line(arrival.user, nil) -- its session may have moved, and its other calls with it
+  local has_moved = arrival.session and answer[1] == 'admission'
+  if has_moved then Serving.serve_line(arrival.user, nil) end -- its session, and its other calls with it
   return answer
 end
 

@@ -129,6 +129,7 @@ end
 
 --- The user's oldest ticket that fits, and the account that would serve it; nil if none does.
 function Vacancies.oldest_that_fits(user)
+  if not Line.may_run_more(user, Slots.in_use('user', user)) then return nil end
   local kept
   local has_due = Line.has_due()
   for _, id in ipairs(Line.of(user)) do
