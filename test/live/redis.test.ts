@@ -233,8 +233,9 @@ t.test('a Redis that begins anew learns what runs and who waits; what ended mean
   const [here, there] = [await join(t, server.url, 'here'), await join(t, server.url, 'there')]
   const two = { userConcurrency: 2 }
   const [stays, ends] = [await admitted(here, two), await admitted(there, two)]
-  const limits = [{ subject: 'key' as const, id: 'k', limits: [limitOf('requests', 2)] }]
-  const counted = await admitted(here, { userId: 'v', limits })
+  const limits = [{ subject: 'key' as const, id: 'kv', limits: [limitOf('requests', 2)] }]
+  const limited = { userId: 'v', userConcurrency: null, keyId: 'kv', limits }
+  const counted = await admitted(here, limited)
   const waiting = await inLine(there, two)
   const outcome = there.await(waiting, NEVER)
   await server.kill()
@@ -257,9 +258,9 @@ t.test('a Redis that begins anew learns what runs and who waits; what ended mean
     [stays.callId, counted.callId, waiting.callId].sort(),
   )
   t.match(await here.admit(request(two)), { kind: 'ticket' }, 'the slots are taken')
-  await admitted(here, { userId: 'v', userConcurrency: null, limits })
+  await admitted(here, limited)
   t.match(
-    await here.admit(request({ userId: 'v', userConcurrency: null, limits })),
+    await here.admit(request(limited)),
     { kind: 'refused', refusal: { metric: 'requests', used: 2 } },
     'what runs counts',
   )

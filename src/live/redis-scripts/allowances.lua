@@ -2,10 +2,6 @@
 
 local Allowances = {}
 
-local function account_limited(candidate)
-  return { subject = 'account', id = candidate.id, limits = candidate.limits }
-end
-
 --- Those who have to be learnt before a call can be judged, { subject, id }; nil if there are none. `lists` are of candidates.
 function Allowances.unknown_usage(limits, lists)
   local of = {}
@@ -14,7 +10,7 @@ function Allowances.unknown_usage(limits, lists)
   end
   for _, candidates in ipairs(lists) do
     for _, candidate in ipairs(candidates) do
-      if #candidate.limits > 0 and Limits.is_unknown(account_limited(candidate), candidate.model) then
+      if #candidate.limits > 0 and Limits.is_unknown(candidate, candidate.model) then
         of[#of + 1] = { 'account', candidate.id }
       end
     end
@@ -60,7 +56,7 @@ function Allowances.count(arrival, candidate, running)
     without = {}
   end
   if #candidate.limits > 0 then
-    Limits.count(account_limited(candidate), running, running.account_holds)
+    Limits.count(candidate, running, running.account_holds)
   else
     without[#without + 1] = { 'account', candidate.id }
   end
@@ -112,5 +108,5 @@ function Allowances.standings_of(arrival, candidate)
   if #arrival.limits == 0 and #candidate.limits == 0 then return false end
   local list = {}
   for _, limited in ipairs(arrival.limits) do Limits.standings(limited, list, nil) end
-  return Limits.standings(account_limited(candidate), list, candidate.model)
+  return Limits.standings(candidate, list, candidate.model)
 end

@@ -9,6 +9,7 @@ local Arrival = {}
 --- Times come as ms from now: clocks of processes do not matter.
 local function placed(candidates)
   for _, candidate in ipairs(candidates) do
+    candidate.subject = 'account' -- it is something with limits
     if candidate.from_in then
       candidate.from, candidate.from_in = NOW + candidate.from_in, nil
     end
@@ -18,6 +19,7 @@ end
 
 function Arrival.take_candidates(arrival, request)
   arrival.candidates, arrival.only_own = placed(request.candidates), placed(request.only_own)
+  placed(request.others)
 end
 
 --- A new call, of the asking process. It gets its place when it enters.
@@ -53,7 +55,9 @@ end
 
 --- What never has a slot for the call; nil if each may have one.
 function Arrival.forbidding_need(arrival)
-  for _, need in ipairs(Arrival.caller_needs(arrival)) do if need[3] == 0 then return need end end
+  if not arrival.moving and (arrival.key_slots == 0 or arrival.user_slots == 0) then
+    for _, need in ipairs(Arrival.caller_needs(arrival)) do if need[3] == 0 then return need end end
+  end
   local best = arrival.candidates[1]
   return best.slots == 0 and account_need(best) or nil
 end

@@ -6,6 +6,8 @@
 local PREFIX, PROCESS, BODY, NOW
 local call, floor, ceil, max, min, huge
 local starts = {}
+--- Names that are always the same, with the prefix of the live state that was asked last.
+local fixed_names = {}
 
 local function at_start(work)
   starts[#starts + 1] = work
@@ -21,13 +23,24 @@ end
 --- `args` are the time or '', the process that asks, and what it asks.
 local function start_step(keys, args)
   call, floor, ceil, max, min, huge = redis.call, math.floor, math.ceil, math.max, math.min, math.huge
-  PREFIX, PROCESS, BODY = keys[1], args[2], args[3]
+  if PREFIX ~= keys[1] then PREFIX, fixed_names = keys[1], {} end
+  PROCESS, BODY = args[2], args[3]
   NOW = time_now(args[1])
   for i = 1, #starts do starts[i]() end
 end
 
 local function key(name)
   return PREFIX .. name
+end
+
+--- Of a name that is always the same.
+local function at(name)
+  local full = fixed_names[name]
+  if not full then
+    full = PREFIX .. name
+    fixed_names[name] = full
+  end
+  return full
 end
 
 --- Every digit of a whole number: what turns numbers into JSON keeps fourteen, and money has more.

@@ -13,9 +13,9 @@ at_start(function() Bindings.accounts = {} end)
 function Bindings.account_of(session_key)
   local known = Bindings.accounts[session_key]
   if known == nil then
-    local until_ms = call('ZSCORE', key('bindings until'), session_key)
+    local until_ms = call('ZSCORE', at('bindings until'), session_key)
     local holds = until_ms and tonumber(until_ms) > NOW
-    known = holds and call('HGET', key('bindings'), session_key) or false
+    known = holds and call('HGET', at('bindings'), session_key) or false
     Bindings.accounts[session_key] = known
   end
   return known or nil
@@ -24,17 +24,17 @@ end
 local function remove(session_keys)
   if #session_keys == 0 then return end
   Bindings.accounts = {}
-  call('ZREM', key('bindings until'), unpack(session_keys))
-  call('HDEL', key('bindings'), unpack(session_keys))
+  call('ZREM', at('bindings until'), unpack(session_keys))
+  call('HDEL', at('bindings'), unpack(session_keys))
 end
 
 --- Binds it anew, or starts the TTL again.
 function Bindings.bind(session_key, account, ttl)
   Bindings.accounts[session_key] = nil
-  call('HSET', key('bindings'), session_key, account)
-  if call('ZADD', key('bindings until'), NOW + ttl, session_key) == 0 then return end
-  remove(call('ZRANGEBYSCORE', key('bindings until'), '-inf', NOW, 'LIMIT', 0, CLEARED_AT_ONCE))
-  if call('ZCARD', key('bindings until')) > BINDINGS_MAX then remove(call('ZRANGE', key('bindings until'), 0, 0)) end
+  call('HSET', at('bindings'), session_key, account)
+  if call('ZADD', at('bindings until'), NOW + ttl, session_key) == 0 then return end
+  remove(call('ZRANGEBYSCORE', at('bindings until'), '-inf', NOW, 'LIMIT', 0, CLEARED_AT_ONCE))
+  if call('ZCARD', at('bindings until')) > BINDINGS_MAX then remove(call('ZRANGE', at('bindings until'), 0, 0)) end
 end
 
 --- A call has gone well at the account: the TTL starts again. Where a later call bound the session elsewhere meanwhile, that stands.
@@ -46,9 +46,9 @@ end
 --- Session, account and end of all that hold, those that end first standing first.
 function Bindings.all()
   local list = {}
-  local flat = call('ZRANGEBYSCORE', key('bindings until'), '(' .. exact(NOW), '+inf', 'WITHSCORES')
+  local flat = call('ZRANGEBYSCORE', at('bindings until'), '(' .. exact(NOW), '+inf', 'WITHSCORES')
   for i = 1, #flat, 2 do
-    list[#list + 1] = { flat[i], call('HGET', key('bindings'), flat[i]), tonumber(flat[i + 1]) }
+    list[#list + 1] = { flat[i], call('HGET', at('bindings'), flat[i]), tonumber(flat[i + 1]) }
   end
   return list
 end

@@ -19,7 +19,7 @@ function Processes.give_up(process, is_told)
   for _, running in ipairs(Running.all()) do
     if running.process == process then
       local account = running.account ~= '' and running.account or nil
-      if call('HEXISTS', key('granted'), running.id) == 1 then tell_gone(running.id) end
+      if call('HEXISTS', at('granted'), running.id) == 1 then tell_gone(running.id) end
       Serving.release(running)
       Allowances.give_up(running)
       Lost.add(running)
@@ -44,7 +44,7 @@ end
 
 --- Calls that were given up so long ago that they cannot run any more.
 function Lost.expire()
-  for _, id in ipairs(call('ZRANGEBYSCORE', key('lost until'), '-inf', NOW)) do
+  for _, id in ipairs(call('ZRANGEBYSCORE', at('lost until'), '-inf', NOW)) do
     Lost.remove(Lost.get(id))
     Standings.forget_call(id)
   end

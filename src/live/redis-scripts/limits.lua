@@ -1,5 +1,5 @@
 -- limits.ts: what keys, users, groups and accounts have used of their limits. A limit is { name, metric, max, ms or
--- period, kept, pieces }; its meter is a window, whose number stands under the limit's name in its subject's hash.
+-- period, kept, pieces }; its meter is a window, whose id stands under the limit's name in its subject's hash.
 
 --- The place of each metric's amounts in a consumption: { requests, input, cache read, output, cost, spent }.
 local AMOUNTS = {
@@ -13,7 +13,7 @@ local NOTHING = { 0, 0, 0, 0, 0, 0 }
 
 local Limits = {}
 
-at_start(function() Limits.meters = {} end)
+at_start(function() Limits.meters = { key = {}, user = {}, group = {}, account = {} } end)
 
 local function amount_of(metric, subject, used)
   if metric == 'usd' then return used[subject == 'account' and 5 or 6] end
@@ -46,44 +46,40 @@ local function registry_of(subject, id)
   return key('limits:' .. subject .. ':' .. id)
 end
 
---- The numbers of the windows of a subject, by limit.
+--- The ids of the windows of a subject, by limit.
 local function meters_of(subject, id)
-  local name = registry_of(subject, id)
-  local meters = Limits.meters[name]
+  local meters = Limits.meters[subject][id]
   if not meters then
     meters = {}
-    local flat = call('HGETALL', name)
+    local flat = call('HGETALL', registry_of(subject, id))
     for i = 1, #flat, 2 do meters[flat[i]] = flat[i + 1] end
-    Limits.meters[name] = meters
+    Limits.meters[subject][id] = meters
   end
   return meters
 end
 
-local function window_name(number)
-  return key('window:' .. number)
-end
-
 --- The window that counts for a limit; nil if there is none.
 local function window_of(limited, limit)
-  local number = meters_of(limited.subject, limited.id)[limit.name]
-  return number and Windows.load(window_name(number), limit.period)
+  local window_id = meters_of(limited.subject, limited.id)[limit.name]
+  return window_id and Windows.load(window_id, limit.period)
 end
 
 local function add_meter(limited, limit)
-  local number = exact(call('HINCRBY', key('counters'), 'window', 1))
+  local window_id = 'window:' .. exact(call('HINCRBY', at('counters'), 'window', 1))
   local name = registry_of(limited.subject, limited.id)
-  local is_first = next(meters_of(limited.subject, limited.id)) == nil
-  meters_of(limited.subject, limited.id)[limit.name] = number
-  call('HSET', name, limit.name, number)
+  local meters = meters_of(limited.subject, limited.id)
+  local is_first = next(meters) == nil
+  meters[limit.name] = window_id
+  call('HSET', name, limit.name, window_id)
   local ttl = SILENT_MS + (limit.ms and 2 * limit.ms or max(0, limit.period[3] - NOW))
   if is_first then call('PEXPIRE', name, ttl) else call('PEXPIRE', name, ttl, 'GT') end
-  return Windows.create(window_name(number), limit), number
+  return Windows.create(window_id, limit), window_id
 end
 
 local function drop_meter(subject, id, limit_name)
   local meters = meters_of(subject, id)
-  call('DEL', window_name(meters[limit_name]))
-  Windows.loaded[window_name(meters[limit_name])] = false
+  call('DEL', key(meters[limit_name]))
+  Windows.loaded[meters[limit_name]] = false
   call('HDEL', registry_of(subject, id), limit_name)
   meters[limit_name] = nil
 end
@@ -130,10 +126,10 @@ function Limits.refusal(exceeded)
   return { 'limit', exceeded.subject, exceeded.id, exceeded.name, exact(exceeded.used), wait }
 end
 
-local function hold(limited, limit, number, window, running, estimate)
-  local amount = amount_of(limit.metric, limited.subject, estimate)
+local function hold(limited, limit, window_id, window, running)
+  local amount = amount_of(limit.metric, limited.subject, running.estimate)
   local place = Windows.count(window, running.since, amount)
-  return { number, limited.subject, limit.metric, place, amount }
+  return { window_id, limited.subject, limit.metric, place, amount }
 end
 
 --- Drops what is counted of a subject that has no limits any more.
@@ -158,10 +154,10 @@ function Limits.count(limited, running, holds)
   local names = {}
   for _, limit in ipairs(limited.limits) do
     names[limit.name] = true
-    local window, number = window_of(limited, limit), meters[limit.name]
-    if not window and not limit.kept then window, number = add_meter(limited, limit) end
+    local window, window_id = window_of(limited, limit), meters[limit.name]
+    if not window and not limit.kept then window, window_id = add_meter(limited, limit) end
     if window and Limits.covers(limit, running.model) then
-      holds[#holds + 1] = hold(limited, limit, number, window, running, running.estimate)
+      holds[#holds + 1] = hold(limited, limit, window_id, window, running)
     end
   end
   local gone = {}
@@ -172,8 +168,8 @@ end
 --- What a subject has used in the windows that the store knows has to be learnt anew. Those of a second or minute stay.
 function Limits.forget_kept(subject, id)
   local kept = {}
-  for name, number in pairs(meters_of(subject, id)) do
-    local window = Windows.load(window_name(number))
+  for name, window_id in pairs(meters_of(subject, id)) do
+    local window = Windows.load(window_id)
     if not window or not window.ms or window.ms >= 3600000 then kept[#kept + 1] = name end
   end
   for _, name in ipairs(kept) do drop_meter(subject, id, name) end
@@ -182,8 +178,8 @@ end
 --- Takes back what a call counted for that is not made after all, or not here.
 function Limits.give_back(holds)
   for i = #holds, 1, -1 do
-    local number, _, _, place, amount = unpack(holds[i])
-    local window = Windows.load(window_name(number))
+    local window_id, _, _, place, amount = unpack(holds[i])
+    local window = Windows.load(window_id)
     if window then Windows.change(window, place, -amount) end
     holds[i] = nil
   end
@@ -194,10 +190,10 @@ function Limits.reestimate(running, estimate)
   running.estimate = estimate
   for _, holds in ipairs({ running.holds, running.account_holds }) do
     for _, one in ipairs(holds) do
-      local number, subject, metric, place, before = unpack(one)
+      local window_id, subject, metric, place, before = unpack(one)
       local amount = amount_of(metric, subject, estimate)
       if amount ~= before then
-        local window = Windows.load(window_name(number))
+        local window = Windows.load(window_id)
         if window then Windows.change(window, place, amount - before) end
         one[5] = amount
       end
@@ -221,7 +217,7 @@ end
 --- Takes over what the store knows of windows that are unknown, with calls that it does not know yet: `missed` ones, { running, used }, have settled, `unsettled` ones have not.
 function Limits.take_over(limited, spans, missed, unsettled)
   for _, limit in ipairs(Limits.unknown(limited)) do
-    local window, number = add_meter(limited, limit)
+    local window, window_id = add_meter(limited, limit)
     local covers = function(model) return Limits.covers(limit, model) end
     for _, span in ipairs(spans) do
       -- At its end, so that it counts no shorter than it should.
@@ -237,7 +233,7 @@ function Limits.take_over(limited, spans, missed, unsettled)
     for _, running in ipairs(unsettled) do
       if covers(running.model) then
         local holds = limited.subject == 'account' and running.account_holds or running.holds
-        holds[#holds + 1] = hold(limited, limit, number, window, running, running.estimate)
+        holds[#holds + 1] = hold(limited, limit, window_id, window, running)
       end
     end
   end

@@ -32,7 +32,7 @@ local function place_of(number, id)
 end
 
 function Line.is_empty()
-  if not Line.count then Line.count = call('HLEN', key('tickets')) end
+  if not Line.count then Line.count = call('HLEN', at('tickets')) end
   return Line.count == 0
 end
 
@@ -41,7 +41,7 @@ function Line.get(id)
   if Line.is_empty() then return nil end
   local arrival = Line.tickets[id]
   if arrival == nil then
-    local packed = call('HGET', key('tickets'), id)
+    local packed = call('HGET', at('tickets'), id)
     arrival = packed and cmsgpack.unpack(packed) or false
     Line.tickets[id] = arrival
   end
@@ -76,7 +76,7 @@ end
 --- All tickets in order of arrival.
 function Line.all()
   local list = {}
-  for _, id in ipairs(call('HKEYS', key('tickets'))) do list[#list + 1] = Line.get(id) end
+  for _, id in ipairs(call('HKEYS', at('tickets'))) do list[#list + 1] = Line.get(id) end
   table.sort(list, by_number)
   return list
 end
@@ -93,7 +93,7 @@ end
 
 local function save(arrival)
   Line.tickets[arrival.id] = arrival
-  call('HSET', key('tickets'), arrival.id, cmsgpack.pack(arrival))
+  call('HSET', at('tickets'), arrival.id, cmsgpack.pack(arrival))
 end
 
 --- Since when it is the user's turn at the account: since the call came, or since one of its tickets was served there.
@@ -107,7 +107,7 @@ local function each_account(arrival, work)
 end
 
 local function count(arrival)
-  call('HINCRBY', key('held up'), arrival.held_up_by, 1)
+  call('HINCRBY', at('held up'), arrival.held_up_by, 1)
   call('HINCRBY', slots_wanted(arrival.user), slots_wanted_by(arrival), 1)
   local place = place_of(arrival.number, arrival.id)
   local was_served = call('EXISTS', turns_of(arrival.user)) == 1
@@ -119,7 +119,7 @@ end
 local function uncount(arrival)
   local wants = slots_wanted_by(arrival)
   if call('HINCRBY', slots_wanted(arrival.user), wants, -1) == 0 then call('HDEL', slots_wanted(arrival.user), wants) end
-  if call('HINCRBY', key('held up'), arrival.held_up_by, -1) == 0 then call('HDEL', key('held up'), arrival.held_up_by) end
+  if call('HINCRBY', at('held up'), arrival.held_up_by, -1) == 0 then call('HDEL', at('held up'), arrival.held_up_by) end
   local place = place_of(arrival.number, arrival.id)
   each_account(arrival, function(account) call('ZREM', wanting(account), place) end)
 end
@@ -144,11 +144,11 @@ function Line.rerank(arrival, request)
 end
 
 function Line.leave(arrival)
-  if call('HDEL', key('tickets'), arrival.id) == 0 then return end
+  if call('HDEL', at('tickets'), arrival.id) == 0 then return end
   uncount(arrival)
   call('ZREM', line_of(arrival.user), arrival.id)
-  call('ZREM', key('wakes'), arrival.id)
-  if call('HDEL', key('passes'), arrival.id) == 1 then call('SREM', key('due'), arrival.id) end
+  call('ZREM', at('wakes'), arrival.id)
+  if call('HDEL', at('passes'), arrival.id) == 1 then call('SREM', at('due'), arrival.id) end
   Line.tickets[arrival.id], Line.lists[arrival.user], Line.count, Line.due = false, nil, nil, nil
   if call('EXISTS', line_of(arrival.user)) == 0 then call('DEL', turns_of(arrival.user)) end
 end
@@ -163,7 +163,7 @@ end
 
 --- How many stand in the line of a user, a key or an account.
 function Line.length_at(need)
-  return tonumber(call('HGET', key('held up'), need[1] .. ' ' .. need[2]) or 0)
+  return tonumber(call('HGET', at('held up'), need[1] .. ' ' .. need[2]) or 0)
 end
 
 --- Whether the account would do for anybody who waits.
@@ -181,12 +181,12 @@ end
 
 --- Counts the tickets served.
 function Line.turn()
-  return tonumber(call('HGET', key('counters'), 'turn') or 0)
+  return tonumber(call('HGET', at('counters'), 'turn') or 0)
 end
 
 --- One of the user's tickets is served at the account: now it is the others' turn.
 function Line.take_turn(account, arrival)
-  local turn = call('HINCRBY', key('counters'), 'turn', 1)
+  local turn = call('HINCRBY', at('counters'), 'turn', 1)
   call('HSET', turns_of(arrival.user), account, turn)
   for _, id in ipairs(Line.of(arrival.user)) do
     call('ZADD', wanting(account), 'XX', turn, place_of(Line.number(id), id))
@@ -195,24 +195,24 @@ end
 
 --- How often a later call of the same user was served first.
 function Line.passes(id)
-  return tonumber(call('HGET', key('passes'), id) or 0)
+  return tonumber(call('HGET', at('passes'), id) or 0)
 end
 
 --- Whether slots are kept for anybody at all.
 function Line.has_due()
   if Line.is_empty() then return false end
-  if Line.due == nil then Line.due = call('EXISTS', key('due')) == 1 end
+  if Line.due == nil then Line.due = call('EXISTS', at('due')) == 1 end
   return Line.due
 end
 
 function Line.is_due(id)
-  return call('SISMEMBER', key('due'), id) == 1
+  return call('SISMEMBER', at('due'), id) == 1
 end
 
 --- A ticket was passed once more; after `passes_max` times it is due.
 function Line.pass(id, passes_max)
-  if call('HINCRBY', key('passes'), id, 1) == passes_max then
-    call('SADD', key('due'), id)
+  if call('HINCRBY', at('passes'), id, 1) == passes_max then
+    call('SADD', at('due'), id)
     Line.due = true
   end
 end

@@ -7,29 +7,29 @@ local LOOK_MS = 60000
 local Looks = {}
 
 local function each(work)
-  if call('HLEN', key('looks')) == 0 then return end
-  local flat = call('HGETALL', key('looks'))
+  if call('HLEN', at('looks')) == 0 then return end
+  local flat = call('HGETALL', at('looks'))
   for i = 1, #flat, 2 do
     local look = cmsgpack.unpack(flat[i + 1])
     if NOW - look.since >= LOOK_MS then
-      call('HDEL', key('looks'), flat[i])
+      call('HDEL', at('looks'), flat[i])
     elseif work(look) then
-      call('HSET', key('looks'), flat[i], cmsgpack.pack(look))
+      call('HSET', at('looks'), flat[i], cmsgpack.pack(look))
     end
   end
 end
 
 function Looks.begin(look)
   look.process, look.since, look.settled = PROCESS, NOW, {}
-  local number = exact(call('HINCRBY', key('counters'), 'look', 1))
-  call('HSET', key('looks'), number, cmsgpack.pack(look))
+  local number = exact(call('HINCRBY', at('counters'), 'look', 1))
+  call('HSET', at('looks'), number, cmsgpack.pack(look))
   return number
 end
 
 --- Nil if it took too long, or what it looked at has been lost.
 function Looks.finish(number)
-  local packed = call('HGET', key('looks'), number)
-  call('HDEL', key('looks'), number)
+  local packed = call('HGET', at('looks'), number)
+  call('HDEL', at('looks'), number)
   return packed and cmsgpack.unpack(packed) or nil
 end
 

@@ -26,14 +26,14 @@ end
 
 --- The slots of a call that waited are its own from now on, if its process says so in time.
 function Outcomes.grant(arrival, outcome)
-  call('HSET', key('granted'), arrival.id, cmsgpack.pack(arrival))
-  call('ZADD', key('wakes'), NOW + CONFIRM_MS, 'grant ' .. arrival.id)
+  call('HSET', at('granted'), arrival.id, cmsgpack.pack(arrival))
+  call('ZADD', at('wakes'), NOW + CONFIRM_MS, 'grant ' .. arrival.id)
   Outcomes.tell(arrival.process, arrival.id, outcome)
 end
 
 --- The grant is heard of, or the call has ended.
 function Outcomes.drop_grant(id)
-  if call('HDEL', key('granted'), id) == 1 then call('ZREM', key('wakes'), 'grant ' .. id) end
+  if call('HDEL', at('granted'), id) == 1 then call('ZREM', at('wakes'), 'grant ' .. id) end
 end
 
 function Outcomes.drop(process, id)

@@ -5,7 +5,7 @@ local Processes = {}
 at_start(function() Processes.asleep = nil end)
 
 local function beats()
-  return key('beats')
+  return at('beats')
 end
 
 --- Whether the process is known, and not given up.
@@ -20,20 +20,20 @@ end
 
 --- The process has not heard of a grant: its tickets keep their places, and are served again once it is heard of.
 function Processes.put_to_sleep(process)
-  call('SADD', key('asleep'), process)
+  call('SADD', at('asleep'), process)
   Processes.asleep = nil
 end
 
 --- True if it slept.
 function Processes.wake(process)
   Processes.asleep = nil
-  return call('SREM', key('asleep'), process) == 1
+  return call('SREM', at('asleep'), process) == 1
 end
 
 function Processes.is_asleep(process)
   if not Processes.asleep then
     Processes.asleep = {}
-    for _, one in ipairs(call('SMEMBERS', key('asleep'))) do Processes.asleep[one] = true end
+    for _, one in ipairs(call('SMEMBERS', at('asleep'))) do Processes.asleep[one] = true end
   end
   return Processes.asleep[process] == true
 end

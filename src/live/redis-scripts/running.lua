@@ -16,7 +16,7 @@ end
 function Running.get(id)
   local running = Running.calls[id]
   if running == nil then
-    running = unpacked(call('HGET', key('running'), id)) or false
+    running = unpacked(call('HGET', at('running'), id)) or false
     Running.calls[id] = running
   end
   return running or nil
@@ -29,7 +29,7 @@ end
 
 function Running.remove(running)
   Running.calls[running.id] = false
-  call('HDEL', key('running'), running.id)
+  call('HDEL', at('running'), running.id)
 end
 
 local function by_start(a, b)
@@ -39,18 +39,18 @@ end
 --- All that run, in the order in which they started.
 function Running.all()
   local list = {}
-  for _, id in ipairs(call('HKEYS', key('running'))) do list[#list + 1] = Running.get(id) end
+  for _, id in ipairs(call('HKEYS', at('running'))) do list[#list + 1] = Running.get(id) end
   table.sort(list, by_start)
   return list
 end
 
 function Lost.get(id)
-  return unpacked(call('HGET', key('lost'), id))
+  return unpacked(call('HGET', at('lost'), id))
 end
 
 function Lost.all()
   local list = {}
-  for _, packed in ipairs(call('HVALS', key('lost'))) do list[#list + 1] = cmsgpack.unpack(packed) end
+  for _, packed in ipairs(call('HVALS', at('lost'))) do list[#list + 1] = cmsgpack.unpack(packed) end
   table.sort(list, by_start)
   return list
 end
@@ -64,13 +64,13 @@ function Lost.add(running)
   running.lost = true
   Running.save(running)
   Running.calls[running.id] = nil
-  call('ZADD', key('lost until'), NOW + LOST_MS, running.id)
+  call('ZADD', at('lost until'), NOW + LOST_MS, running.id)
   for _, place in ipairs(lost_places(running)) do call('SADD', place, running.id) end
 end
 
 function Lost.remove(running)
-  call('HDEL', key('lost'), running.id)
-  call('ZREM', key('lost until'), running.id)
+  call('HDEL', at('lost'), running.id)
+  call('ZREM', at('lost until'), running.id)
   for _, place in ipairs(lost_places(running)) do call('SREM', place, running.id) end
 end
 

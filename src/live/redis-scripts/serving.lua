@@ -8,7 +8,7 @@ local WANTING_AT_ONCE = 8
 local Serving = {}
 
 local function ticket_of(arrival)
-  local wake_at = call('ZSCORE', key('wakes'), arrival.id)
+  local wake_at = call('ZSCORE', at('wakes'), arrival.id)
   return { 'ticket', arrival.number, tonumber(wake_at or NOW) }
 end
 
@@ -42,7 +42,7 @@ local function start(arrival)
     reserved = arrival.reserved,
     estimate = arrival.estimate,
     since = NOW,
-    started = call('HINCRBY', key('counters'), 'started', 1),
+    started = call('HINCRBY', at('counters'), 'started', 1),
     session = arrival.session and arrival.session.key,
     ttl = arrival.session and arrival.session.ttl,
     holds = {},
@@ -168,7 +168,7 @@ local function watch(arrival)
   local wake_at = arrival.sticky_until > NOW and arrival.sticky_until or arrival.deadline
   -- One that is over already ends when its process asks, not with whatever step comes by.
   wake_at = max(NOW + 1, min(wake_at, arrival.deadline, NOW + Vacancies.back_in(arrival)))
-  call('ZADD', key('wakes'), wake_at, arrival.id)
+  call('ZADD', at('wakes'), wake_at, arrival.id)
 end
 
 local function queue(arrival, held_up_by)
@@ -244,7 +244,7 @@ end
 --- A new call comes: it gets its place, and is served, stands in line or is refused.
 function Serving.arrive(arrival)
   Processes.note(arrival.process)
-  arrival.number, arrival.turn = call('HINCRBY', key('counters'), 'number', 1), Line.turn()
+  arrival.number, arrival.turn = call('HINCRBY', at('counters'), 'number', 1), Line.turn()
   local answer = Serving.enter(arrival)
   local has_moved = arrival.session and answer[1] == 'admission'
   if has_moved then Serving.serve_line(arrival.user, nil) end -- its session, and its other calls with it

@@ -32,7 +32,7 @@ end
 
 local function exceeded(candidate)
   if #candidate.limits == 0 then return nil end
-  return Limits.exceeded(account_limited(candidate), candidate.model)
+  return Limits.exceeded(candidate, candidate.model)
 end
 
 --- The account that the call's session is bound to, if it is a candidate and within its limits.
@@ -68,10 +68,15 @@ function Vacancies.accounts_for(arrival)
 end
 
 --- `kept` counts the slots that are kept for others, by kind and id; nil: none.
-local function is_free(need, kept)
-  local kind, id, limit = need[1], need[2], need[3]
+local function is_free(kind, id, limit, kept)
   if limit == NO_LIMIT then return true end
   return Slots.in_use(kind, id) + (kept and kept[kind .. ' ' .. id] or 0) < limit
+end
+
+--- Whether what the call needs beside an account is free.
+local function has_own_slots(arrival, kept)
+  return arrival.moving
+    or (is_free('key', arrival.key, arrival.key_slots, kept) and is_free('user', arrival.user, arrival.user_slots, kept))
 end
 
 --- Adds what is kept for a ticket that is due: the key's slot, and once that is free the user's too. So it holds up only calls of its own user, and never an account: there its turn comes anyway.
@@ -79,7 +84,7 @@ local function keep_for(arrival, kept)
   if not Line.is_due(arrival.id) then return kept end
   kept = kept or {}
   for _, need in ipairs(Arrival.caller_needs(arrival)) do
-    if not is_free(need, kept) then break end
+    if not is_free(need[1], need[2], need[3], kept) then break end
     local name = need[1] .. ' ' .. need[2]
     kept[name] = (kept[name] or 0) + 1
   end
@@ -99,13 +104,13 @@ end
 
 --- For a call that only limits keep from all its accounts any of them: its turn has come, to be refused.
 local function free_account(arrival, kept, only_at)
-  for _, need in ipairs(Arrival.caller_needs(arrival)) do if not is_free(need, kept) then return nil end end
+  if not has_own_slots(arrival, kept) then return nil end
   local is_any_open = false
   local candidates, own = accounts_in_question(arrival)
   for _, candidate in ipairs(candidates) do
     if candidate == own or not exceeded(candidate) then
       is_any_open = true
-      if (not only_at or candidate.id == only_at) and not rests(candidate) and is_free(account_need(candidate)) then
+      if (not only_at or candidate.id == only_at) and not rests(candidate) and is_free('account', candidate.id, candidate.slots) then
         return candidate
       end
     end
@@ -121,7 +126,9 @@ end
 --- What the call waits for: the first of the caller's slots that is not free, or else its accounts, as all are taken.
 function Vacancies.bottlenecks(arrival)
   local kept = kept_before(arrival)
-  for _, need in ipairs(Arrival.caller_needs(arrival)) do if not is_free(need, kept) then return { need } end end
+  for _, need in ipairs(Arrival.caller_needs(arrival)) do
+    if not is_free(need[1], need[2], need[3], kept) then return { need } end
+  end
   local needs = {}
   for _, candidate in ipairs(Vacancies.accounts_for(arrival)) do needs[#needs + 1] = account_need(candidate) end
   return needs

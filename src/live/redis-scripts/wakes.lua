@@ -5,7 +5,7 @@ local CAUGHT_UP_MAX = 1000
 
 --- A grant was not heard of: its slots go to the next, and its ticket back to its place, until its process is heard of.
 local function take_back(id)
-  local arrival = cmsgpack.unpack(call('HGET', key('granted'), id))
+  local arrival = cmsgpack.unpack(call('HGET', at('granted'), id))
   Outcomes.drop_grant(id)
   Outcomes.drop(arrival.process, id)
   Processes.put_to_sleep(arrival.process)
@@ -24,18 +24,18 @@ local function take_back(id)
   if arrival.passes > 0 then
     for _ = 1, arrival.passes do Line.pass(id, PASSES_MAX) end
   end
-  call('ZADD', key('wakes'), max(NOW + 1, arrival.deadline), id)
+  call('ZADD', at('wakes'), max(NOW + 1, arrival.deadline), id)
   Serving.serve_line(arrival.user, account)
 end
 
 local function catch_up()
   local now = NOW
   for _ = 1, CAUGHT_UP_MAX do
-    local due = call('ZRANGEBYSCORE', key('wakes'), '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)
+    local due = call('ZRANGEBYSCORE', at('wakes'), '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)
     if not due[1] then break end
     NOW = tonumber(due[2])
     Bindings.accounts = {}
-    call('ZREM', key('wakes'), due[1])
+    call('ZREM', at('wakes'), due[1])
     local granted = due[1]:match('^grant (.*)$')
     if granted then
       take_back(granted)

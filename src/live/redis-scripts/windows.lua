@@ -33,8 +33,9 @@ local function keep(window)
   call('PEXPIRE', window.name, max(0, rest_ms) + SILENT_MS)
 end
 
---- An empty one. `limit` says of which kind.
-function Windows.create(name, limit)
+--- An empty one, under an id of its own. `limit` says of which kind.
+function Windows.create(id, limit)
+  local name = key(id)
   local window = { name = name, total = 0, period = limit.period }
   if limit.ms then
     window.ms, window.last = limit.ms, bucket_at(limit.ms, NOW)
@@ -44,14 +45,15 @@ function Windows.create(name, limit)
     call('HSET', name, 'total', 0, 'starts', window.starts, 'ends', window.ends)
   end
   keep(window)
-  Windows.loaded[name] = window
+  Windows.loaded[id] = window
   return window
 end
 
 --- Nil if it is gone.
-function Windows.load(name, period)
-  local window = Windows.loaded[name]
+function Windows.load(id, period)
+  local window = Windows.loaded[id]
   if window == nil then
+    local name = key(id)
     local fields = call('HMGET', name, 'total', 'ms', 'last', 'starts', 'ends')
     window = fields[1] and {
       name = name,
@@ -61,7 +63,7 @@ function Windows.load(name, period)
       starts = tonumber(fields[4] or nil),
       ends = tonumber(fields[5] or nil),
     }
-    Windows.loaded[name] = window
+    Windows.loaded[id] = window
   end
   if window and period then window.period = period end
   return window or nil

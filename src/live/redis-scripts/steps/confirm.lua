@@ -5,7 +5,7 @@ light_step('confirm', function()
   for i, id in ipairs(body()) do
     Outcomes.drop_grant(id)
     Outcomes.drop(PROCESS, id)
-    heard[i] = call('HEXISTS', key('running'), id) == 1 and call('HEXISTS', key('tickets'), id) == 0
+    heard[i] = call('HEXISTS', at('running'), id) == 1 and call('HEXISTS', at('tickets'), id) == 0
   end
   return reply(heard)
 end, GIVES_BACK)

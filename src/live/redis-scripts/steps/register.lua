@@ -5,7 +5,7 @@ step('register', function()
     local arrival = Arrival.of(told.request)
     local id = arrival.id
     if not Running.get(id) and not Line.get(id) and not Lost.get(id) then
-      arrival.number, arrival.turn = call('HINCRBY', key('counters'), 'number', 1), Line.turn()
+      arrival.number, arrival.turn = call('HINCRBY', at('counters'), 'number', 1), Line.turn()
       arrival.reserved, arrival.estimate = told.reserved, told.estimate
       local running = start(arrival)
       running.since = NOW - told.age
@@ -15,7 +15,7 @@ step('register', function()
       for _, limited in ipairs(arrival.limits) do Limits.count(limited, running, running.holds) end
       for _, candidate in ipairs(arrival.candidates) do
         if candidate.id == told.account and #candidate.limits > 0 then
-          Limits.count(account_limited(candidate), running, running.account_holds)
+          Limits.count(candidate, running, running.account_holds)
         end
       end
       if running.bound and not Bindings.account_of(running.session) then

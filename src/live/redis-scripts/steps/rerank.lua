@@ -4,6 +4,7 @@ step('rerank', function()
   local arrival = Line.get(request.id)
   if not arrival then return reply() end
   local others = request.others
+  Arrival.take_candidates(request, request)
   local unknown = Allowances.unknown_usage({}, { request.candidates, request.only_own, others })
   if unknown then return reply(unknown) end
   Serving.rerank(arrival, request)

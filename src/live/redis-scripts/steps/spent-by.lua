@@ -1,4 +1,4 @@
 -- LiveState.spentBy
 light_step('spent_by', function()
-  return reply(call('HGET', key('spent'), BODY))
+  return reply(call('HGET', at('spent'), BODY))
 end)
