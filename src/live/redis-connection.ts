@@ -231,7 +231,7 @@ export function optionsOf(url: string): ConnectOptions {
     throw new GatewayError('invalid_request', `'${database}' is no number of a Redis database`, { hint: URL_FORMS })
   if (!sentinel) {
     const { host, port } = hostOf(hosts, 6379)
-    return { ...common, host, port, ...(scheme === 'rediss' && { tls: { servername: host } }) }
+    return { ...common, host, port }
   }
   if (first === '')
     throw new GatewayError('invalid_request', 'redis.url names no master for the sentinels', { hint: URL_FORMS })

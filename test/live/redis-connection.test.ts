@@ -9,7 +9,7 @@ t.test('a URL says where Redis is, and how it is reached', async (t) => {
     host: 'cache.example',
     port: 6380,
     db: 1,
-    tls: { servername: 'cache.example' },
+    tls: {},
   })
   t.same(optionsOf('redis+sentinel://:secret@one:26379,two/main/2'), {
     name: 'main',

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,6 +33,26 @@ export class RedisServer implements AsyncDisposable {
     return server
   }
 
+  get port(): number {
+    return this.#port
+  }
+
+  /** A sentinel that watches a master of this name, and puts a replica in its place a second after it is gone. */
+  static async startSentinel(name: string, master: RedisServer): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), ['--sentinel'])
+    const file = join(server.#folder, 'sentinel.conf')
+    const lines = [
+      `port ${server.#port}`,
+      `sentinel monitor ${name} 127.0.0.1 ${master.port} 1`,
+      `sentinel down-after-milliseconds ${name} 1000`,
+      `sentinel failover-timeout ${name} 5000`,
+    ]
+    writeFileSync(file, `${lines.join('\n')}\n`)
+    server.#process = spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' })
+    await server.#answers()
+    return server
+  }
+
   /** Starts it again, as empty as at first. */
   async start(): Promise<void> {
     const quiet = ['--save', '', '--appendonly', 'no', '--bind', '127.0.0.1', '--loglevel', 'warning']
@@ -46,7 +66,7 @@ export class RedisServer implements AsyncDisposable {
 
   /** Ends it at once, with all that it holds. */
   async kill(): Promise<void> {
-    if (!this.#process || this.#process.exitCode !== null) return
+    if (!this.#process || this.#process.exitCode !== null || this.#process.signalCode !== null) return
     const exit = once(this.#process, 'exit')
     this.#process.kill('SIGKILL')
     await exit
