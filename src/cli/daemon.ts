@@ -14,7 +14,7 @@ import { systemClock, systemTimer } from '../lib/clock.ts'
 import { newId } from '../lib/id.ts'
 import type { Logger } from '../lib/log.ts'
 import { Ticker } from '../lib/ticker.ts'
-import { MemoryLiveState } from '../live/memory.ts'
+import { openLiveState } from '../live/open.ts'
 import { openSecrets } from '../operations/workspace.ts'
 import { builtInPrices } from '../pricing/open.ts'
 import { priceList } from '../pricing/price-list.ts'
@@ -65,7 +65,7 @@ export async function startDaemon(config: Config, log: Logger, { isWorker = fals
     ticker,
     log,
     store,
-    live: parts.use(new MemoryLiveState(processId, clock, systemTimer)),
+    live: parts.use(await openLiveState(config, { id: processId, clock, setTimer: systemTimer })),
     upstream: parts.use(
       new UpstreamClient({
         rules: () => gateway.config.urls,
@@ -159,6 +159,7 @@ const FIXED_KEYS: [string, (config: Config) => unknown][] = [
   ['gateway.charge_wait', (config) => config.gateway.chargeWaitMs],
   ['log.format', (config) => config.log.format],
   ['admin.socket', (config) => config.adminSocket],
+  ['redis.url', (config) => config.redis?.url],
 ]
 
 function keysThatNeedRestart(before: Config, after: Config): string[] {
@@ -166,12 +167,12 @@ function keysThatNeedRestart(before: Config, after: Config): string[] {
 }
 
 function withFixedKeys(before: Config, after: Config): Config {
-  const { runMode, dataDir, masterKeyFile, masterKey, database, adminSocket } = before
+  const { runMode, dataDir, masterKeyFile, masterKey, database, adminSocket, redis } = before
   const { host, port, maxConnections } = before.server
   const { chargeWaitMs } = before.gateway
   return {
     ...inRunMode(after, runMode),
-    ...{ dataDir, masterKeyFile, masterKey, database, adminSocket },
+    ...{ dataDir, masterKeyFile, masterKey, database, adminSocket, redis },
     server: { ...after.server, host, port, maxConnections },
     gateway: { ...after.gateway, chargeWaitMs },
   }

@@ -7,7 +7,6 @@ import { Environment } from './environment.ts'
 import { looksLikeOurs, readFileKeys } from './file.ts'
 import type { PostgresServer, PostgresUrl, SslMode } from './postgres-server.ts'
 import { type ConfigKey, configKeys } from './schema.ts'
-import { SUB2API_SERVICES_ENV } from './sub2api-keys.ts'
 import type { Written } from './written.ts'
 
 /** The configuration as the program reads it: every value present, durations in ms, sizes in bytes, paths absolute. */
@@ -70,6 +69,8 @@ export interface Config {
   }
   log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'text' | 'json' }
   adminSocket: string
+  /** Null: live state is kept in memory. */
+  redis: { url: string } | null
   /** What the operator said of what the run mode decides otherwise; null = nothing. */
   said: { unknownPrice: 'record' | 'refuse' | null; unmetered: 'record' | 'refuse' | null; guard: boolean }
 }
@@ -158,10 +159,6 @@ export function loadConfig(inputs: LoadInputs, keys: readonly ConfigKey[] = conf
     return { key, written: written.value, source }
   })
   warnings.push(...environment.slips())
-  const services = SUB2API_SERVICES_ENV.filter((name) => inputs.env.RUN_MODE && inputs.env[name])
-  if (services.length > 0) {
-    warnings.push(`${services.join(', ')}: this version keeps live state in memory, and does not use them`)
-  }
   const saysTwice = values.has('database.url') && values.has('database.host')
   if (saysTwice) problems.push('database.url and database.host are both set: only one may be')
   if (problems.length > 0) {
@@ -314,6 +311,7 @@ function meaningOf(values: Map<string, unknown>, { env, cwd, terminal }: LoadInp
       format: optional<Config['log']['format']>('log.format') ?? (terminal ? 'text' : 'json'),
     },
     adminSocket: optional<string>('admin.socket') ?? adminSocketFor(dataDir),
+    redis: redisOf(get, optional),
     said: {
       unknownPrice: optional('unknown_price'),
       unmetered: optional('unmetered'),
@@ -348,6 +346,19 @@ function databaseOf(get: <T>(path: string) => T, optional: <T>(path: string) => 
 
 function hostOnly(host: string | null): PostgresUrl | null {
   return host === null ? null : { host }
+}
+
+/** One URL, whether it was written as one or in parts. */
+function redisOf(get: <T>(path: string) => T, optional: <T>(path: string) => T | null): Config['redis'] {
+  const url = optional<string>('redis.url')
+  if (url !== null) return { url }
+  const host = optional<string>('redis.host')
+  if (host === null) return null
+  const password = optional<string>('redis.password')
+  const login = password ? `:${encodeURIComponent(password)}@` : ''
+  const scheme = get<boolean>('redis.enable_tls') ? 'rediss' : 'redis'
+  const address = host.includes(':') ? `[${host}]` : host
+  return { url: `${scheme}://${login}${address}:${get<number>('redis.port')}/${get<number>('redis.db')}` }
 }
 
 function lowerCased(names: string[]): string[] {

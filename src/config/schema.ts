@@ -459,6 +459,36 @@ export const schema = z.strictObject({
       count_tokens_per_minute: whole(1, 1_000_000, 'count_tokens calls of one key per minute.', 3000, reloads),
     })
     .optional(),
+  redis: z
+    .strictObject({
+      url: key(
+        z
+          .string('must be a text')
+          .regex(
+            /^rediss?(?:\+sentinel)?:\/\/\S+$/,
+            'must be redis://…, rediss://… (TLS) or redis+sentinel://HOST:26379,HOST:26379/MASTER/0',
+          ),
+        {
+          help: 'The Redis in which gateway processes share slots, lines, limits and balances: redis://[USER:PASSWORD@]HOST:6379/0, rediss://… for TLS, or redis+sentinel://HOST:26379,HOST:26379/MASTER/0. Default: none, and the one process keeps them in memory.',
+          type: 'Redis URL',
+          default: null,
+          legacyEnv: ['REDIS_URL'],
+          secret: true,
+        },
+      ),
+      host: text('The same in parts, where there is no redis.url. Default: none.', null, { legacyEnv: ['REDIS_HOST'] }),
+      port: whole(1, 65535, 'With redis.host.', 6379, { legacyEnv: ['REDIS_PORT'] }),
+      password: key(z.string('must be a text'), {
+        help: 'With redis.host.',
+        type: 'text',
+        default: null,
+        legacyEnv: ['REDIS_PASSWORD'],
+        secret: true,
+      }),
+      db: whole(0, 9999, 'With redis.host: the number of the database.', 0, { legacyEnv: ['REDIS_DB'] }),
+      enable_tls: yesNo('With redis.host: connect by TLS.', false, { legacyEnv: ['REDIS_ENABLE_TLS'] }),
+    })
+    .optional(),
   log: z
     .strictObject({
       level: oneOf(

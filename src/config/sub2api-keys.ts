@@ -5,7 +5,7 @@
 const SECTIONS = words(`
   api_key_auth_cache batch_image concurrency dashboard_aggregation dashboard_cache dingtalk_connect gemini
   github_oauth google_oauth idempotency image_storage jwt linuxdo_connect oidc_connect ops plugins pricing rate_limit
-  redis subscription_cache subscription_maintenance timezone token_refresh totp turnstile update upload usage_cleanup
+  subscription_cache subscription_maintenance timezone token_refresh totp turnstile update upload usage_cleanup
   webauthn wechat_connect
 `)
 
@@ -17,7 +17,8 @@ const INSIDE_SHARED_SECTIONS = words(`
   security.csp security.proxy_probe security.proxy_fallback log.service_name log.env log.caller log.stacktrace_level
   log.output log.rotation log.sampling default.admin_email default.admin_password billing.minimum_balance_reserve
   billing.user_platform_quota_cache_ttl_seconds billing.user_platform_quota_sentinel_ttl_seconds
-  gateway.antigravity_fallback_cooldown_minutes gateway.client_idle_ttl_seconds gateway.cn_providers
+  redis.dial_timeout_seconds redis.read_timeout_seconds redis.write_timeout_seconds redis.pool_size
+  redis.min_idle_conns gateway.antigravity_fallback_cooldown_minutes gateway.client_idle_ttl_seconds gateway.cn_providers
   gateway.codex_image_generation_bridge_enabled gateway.concurrency_slot_ttl_minutes
   gateway.connection_pool_isolation gateway.disable_codex_identity_enforcement
   gateway.disable_codex_originator_normalization gateway.failover_on_400 gateway.force_codex_cli
@@ -42,9 +43,6 @@ const INSIDE_SHARED_SECTIONS = words(`
 export function isSub2apiKey(path: string): boolean {
   return SECTIONS.has(path) || INSIDE_SHARED_SECTIONS.has(path)
 }
-
-/** Environment names that point Sub2API at other services. Set beside RUN_MODE, they earn a warning: nobody's data may end up elsewhere in silence. */
-export const SUB2API_SERVICES_ENV = ['REDIS_URL', 'REDIS_HOST']
 
 function words(text: string): Set<string> {
   return new Set(text.trim().split(/\s+/))

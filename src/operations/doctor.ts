@@ -40,6 +40,7 @@ export async function examine(
     checkDisk(config.dataDir),
     checkListening(loaded),
     await checkMigrations(loaded),
+    ...(await checkRedis(loaded)),
   ]
   const opened = await attempted('database', () =>
     openStore(config, 'command', { id: 'doctor', clock: options.clock, log: options.log }),
@@ -131,6 +132,23 @@ function checkDisk(dataDir: string): Finding {
   } catch (error) {
     return failed('disk', (error as Error).message, 'subgate init makes the data directory.')
   }
+}
+
+/** Only where one is configured. What Redis throws away when its memory is full may be a slot that is held. */
+async function checkRedis({ config: { redis } }: LoadedConfig): Promise<Finding[]> {
+  if (!redis) return []
+  const { askRedis } = await import('../live/redis-connection.ts')
+  const asked = await attempted('redis', () => askRedis(redis))
+  if ('finding' in asked) return [asked.finding]
+  const { version, maxmemoryPolicy } = asked.value
+  if (maxmemoryPolicy === 'noeviction') return [ok('redis', `${version}, ${maxmemoryPolicy}`)]
+  return [
+    failed(
+      'redis',
+      `maxmemory-policy is ${maxmemoryPolicy}: when its memory is full, limits and slots would be forgotten`,
+      'redis-cli config set maxmemory-policy noeviction, and the same in redis.conf.',
+    ),
+  ]
 }
 
 function checkListening({ config }: LoadedConfig): Finding {

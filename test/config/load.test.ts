@@ -68,6 +68,7 @@ t.test('every key can be set by its environment name, and by its older name besi
     'trace | debug | info | warn | error': 'warn',
     path: '/elsewhere',
     text: 'else',
+    'Redis URL': 'redis://elsewhere:6380/1',
     duration: '7s',
     size: '7KiB',
     USD: '7',
@@ -91,6 +92,22 @@ t.test('every key can be set by its environment name, and by its older name besi
     })
   })
   t.same(wrong, [])
+})
+
+t.test('Redis is named by one URL, or in parts', async (t) => {
+  const home = t.testdir()
+  const redisOf = (env: Record<string, string>) => load(home, { env }).config.redis
+  t.equal(redisOf({}), null)
+  t.equal(redisOf({ SUBGATE_REDIS_PASSWORD: 'x', SUBGATE_REDIS_PORT: '1' }), null)
+  t.same(redisOf({ SUBGATE_REDIS_URL: 'rediss://a:b@c:1/2', SUBGATE_REDIS_HOST: 'd' }), { url: 'rediss://a:b@c:1/2' })
+  t.same(redisOf({ SUBGATE_REDIS_HOST: 'd' }), { url: 'redis://d:6379/0' })
+  const parts = { REDIS_HOST: '::1', REDIS_PORT: '7', REDIS_PASSWORD: 'p@:/', REDIS_DB: '3', REDIS_ENABLE_TLS: 'true' }
+  t.same(redisOf({ RUN_MODE: 'saas', ...parts }), { url: 'rediss://:p%40%3A%2F@[::1]:7/3' })
+  t.equal(redisOf(parts), null, 'unprefixed names count only beside RUN_MODE')
+  t.match(
+    problems(home, { env: { SUBGATE_REDIS_URL: 'http://secret' } })[0],
+    /^SUBGATE_REDIS_URL: redis\.url: the value: must/,
+  )
 })
 
 t.test('all problems are told at once, each with its place', async (t) => {
@@ -391,13 +408,13 @@ timezone: "Asia/Shanghai"
       server: { host: 'db', port: 5432, user: 'postgres', password: 'secret', dbname: 'sub2api', sslMode: 'disable' },
     },
     guard: { enabled: true, failureThreshold: 5, resetTimeoutMs: 30_000, halfOpenRequests: 3 },
+    redis: { url: 'redis://cache:6379/0' },
     log: { level: 'info', format: 'text' },
   })
   const ignored = warnings.flatMap((warning) => /config\.yaml:\d+: (\S+) has no meaning/.exec(warning)?.[1] ?? [])
   t.same(ignored, [
     'server.frontend_url',
     'server.h2c',
-    'redis',
     'jwt',
     'totp',
     'default.admin_email',
@@ -414,10 +431,6 @@ timezone: "Asia/Shanghai"
     'cors.allow_credentials',
     'timezone',
   ])
-  t.ok(
-    warnings.some((warning) => /^REDIS_HOST: /.test(warning)),
-    'and that its Redis is not used',
-  )
   t.notOk(warnings.some((warning) => warning.includes('change-me')))
 })
 

@@ -57,6 +57,12 @@ t.test('the unprefixed names are those of the Sub2API documentation', async (t) 
       'SECURITY_URL_ALLOWLIST_ENABLED',
       'SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP',
       'SECURITY_URL_ALLOWLIST_ALLOW_PRIVATE_HOSTS',
+      'REDIS_URL',
+      'REDIS_HOST',
+      'REDIS_PORT',
+      'REDIS_PASSWORD',
+      'REDIS_DB',
+      'REDIS_ENABLE_TLS',
     ],
   )
 })

@@ -608,10 +608,10 @@ export async function limitHistoriesContract(t: Test, maker: LiveStateMaker): Pr
           await history.end()
           for (const [what, count] of Object.entries(history.seen)) seen[what] = (seen[what] ?? 0) + count
         }),
-        { seed: 20261127, numRuns: 2000, interruptAfterTimeLimit: 60_000 },
+        { seed: 20261127, numRuns: 2000 * maker.share, interruptAfterTimeLimit: 60_000 },
       )
       t.ok(true, JSON.stringify(seen))
-      for (const what of seenOften) t.ok((seen[what] ?? 0) > 200, `${what}: ${seen[what]}`)
+      for (const what of seenOften) t.ok((seen[what] ?? 0) > 200 * maker.share, `${what}: ${seen[what]}`)
     })
   }
 }

@@ -196,11 +196,14 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     const limited = ofKey(limit('requests', 1, HOUR))
     let looks = 0
     const answer = Promise.withResolvers<StoredUsage>()
+    const asked = Promise.withResolvers<void>()
     const look = () => {
       looks++
+      asked.resolve()
       return answer.promise
     }
     const learnt = [world.live.learnUsage(limited, look), world.live.learnUsage(limited, look)]
+    await asked.promise
     answer.reject(new Error('no store'))
     t.same(
       (await Promise.allSettled(learnt)).map(({ status }) => status),
@@ -264,6 +267,22 @@ export async function limitsContract(t: Test, maker: LiveStateMaker): Promise<vo
     await world.live.learnUsage(unknown.of[0] as Limited, async () => NOTHING)
     t.equal(await world.live.rerank(waiting.ticket, [long]), null)
     t.match(await waiting.outcome, { kind: 'admission', accountId: 'B' })
+  })
+
+  t.test('windows of accounts that may run nothing have to be learnt like all others', async (t) => {
+    await using world = await openWorld(maker)
+    const forbidden = account('Z:0', limit('requests', 1, HOUR))
+    const unknown = { kind: 'unknown_usage', of: [{ subject: 'account', id: 'Z', limits: forbidden.limits }] }
+    const candidates = [forbidden, account('A:1')]
+    t.same(await world.live.admit(world.request({ candidates })), unknown)
+    const call = await world.run({ candidates: accounts('A:1') })
+    const waiting = await world.wait({ candidates: accounts('A:1') })
+    t.same(await world.live.move(call, candidates), unknown)
+    t.same(await world.live.rerank(waiting.ticket, candidates), unknown)
+    await world.live.learnUsage(unknown.of[0] as Limited, async () => NOTHING)
+    t.equal(await world.live.rerank(waiting.ticket, candidates), null)
+    await world.end(call)
+    t.match(await waiting.outcome, { kind: 'admission', accountId: 'A' })
   })
 
   t.test('a call over a limit does not wait; a ticket is asked again when its turn comes', async (t) => {

@@ -5,6 +5,7 @@ import { liveStateContract } from './live-state.ts'
 
 await liveStateContract(t, {
   name: 'memory',
+  share: 1,
   async open(time) {
     const state = new MemoryState(time.clock, time.setTimer)
     return { join: async (processId, setTimer) => new MemoryLiveState(processId, time.clock, setTimer, state) }

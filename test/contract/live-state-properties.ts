@@ -151,9 +151,9 @@ export async function propertiesContract(t: Test, maker: LiveStateMaker): Promis
             if (wrong !== null) throw new Error(wrong)
           }
         }),
-        { seed: 20261127, numRuns: 150, interruptAfterTimeLimit: 20_000 },
+        { seed: 20261127, numRuns: 150 * maker.share, interruptAfterTimeLimit: 20_000 },
       )
-      t.ok(tickets > 5000, `${tickets} tickets were looked at`)
+      t.ok(tickets > 5000 * maker.share, `${tickets} tickets were looked at`)
     })
 
   await always(
@@ -270,7 +270,7 @@ export async function propertiesContract(t: Test, maker: LiveStateMaker): Promis
           if (next) holder = { ...holder, callId: next.callId }
         }
       }),
-      { seed: 20261127, numRuns: 60 },
+      { seed: 20261127, numRuns: 60 * maker.share },
     )
     t.pass()
   })

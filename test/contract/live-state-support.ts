@@ -46,6 +46,8 @@ export class FakeTime {
 /** One kind of live state: makes empty ones, that processes can share. */
 export interface LiveStateMaker {
   name: string
+  /** The share of random histories that is tried: where a step is a round trip, all of them take minutes. */
+  share: number
   open(time: FakeTime): Promise<Shared>
 }
 
@@ -76,9 +78,10 @@ export interface World extends AsyncDisposable {
   wait(changes?: Partial<AdmitRequest>): Promise<Waiting>
   /** Has it refused, or throws. */
   refuse(changes?: Partial<AdmitRequest>): Promise<Refused['refusal']>
-  end(admission: Admission, end?: Partial<Settlement>): Promise<void>
+  /** `of` is the process that the call belongs to; the world's own unless it is said. */
+  end(admission: Admission, end?: Partial<Settlement>, of?: LiveState): Promise<void>
   /** Reserves more money for it, or raises what it counts for in limits. */
-  raise(admission: Admission, more: { reservedNanoUsd?: number; estimate?: Partial<Consumption> }): void
+  raise(admission: Admission, more: { reservedNanoUsd?: number; estimate?: Partial<Consumption> }, of?: LiveState): void
   /** Another process that shares the state. */
   join(processId: string): Promise<Neighbour>
   /** Call ids in line, in order of arrival. */
@@ -138,10 +141,10 @@ export async function openWorld(maker: LiveStateMaker, time = new FakeTime()): P
       if (answer.kind !== 'refused') throw new Error(`not refused: ${JSON.stringify(answer)}`)
       return answer.refusal
     },
-    end: (admission, end) =>
-      live.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null, ...end }),
-    raise: (admission, { reservedNanoUsd = 0, estimate }) =>
-      live.raise(admission, { reservedNanoUsd, estimate: { ...NO_CONSUMPTION, ...estimate } }),
+    end: (admission, end, of = live) =>
+      of.settle(admission, { debitNanoUsd: 0, spentNanoUsd: 0, confirmsBinding: false, used: null, ...end }),
+    raise: (admission, { reservedNanoUsd = 0, estimate }, of = live) =>
+      of.raise(admission, { reservedNanoUsd, estimate: { ...NO_CONSUMPTION, ...estimate } }),
     join: (processId) => neighbour(shared, processId, time),
     inLine: async () => (await live.tickets()).map(({ callId }) => callId),
     running: async () =>

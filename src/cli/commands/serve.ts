@@ -68,7 +68,7 @@ async function run(
   await using daemon = await startDaemon(config, log, { isWorker })
   if (isWorker) sayReady(() => process.kill(process.pid, 'SIGTERM'))
   else say(`subgate listens on ${daemon.url} (${config.runMode} mode)`)
-  if (config.database && !isWorker)
+  if (config.database && !config.redis && !isWorker)
     say('Slots, lines and limits are in the memory of this process: more than one needs Redis.')
   if (!isWorker) for (const text of await whatIsMissing(daemon)) say(text)
   const onHangUp = () => reload(context, daemon, values)
@@ -94,8 +94,8 @@ async function supervise(config: Config, log: Logger, count: number, say: (text:
   say('Stopped.')
 }
 
-function requireShared({ database, server }: Config): void {
-  if (!database) {
+function requireShared({ database, redis, server }: Config): void {
+  if (!database || !redis) {
     throw new GatewayError(
       'invalid_request',
       'several processes need PostgreSQL and Redis: their slots, limits and balances are shared there',

@@ -4,6 +4,7 @@ import t from 'tap'
 import { FakeUpstream } from '../../../src/demo/fake-upstream.ts'
 import type { Finding } from '../../../src/operations/doctor.ts'
 import { type Cli, initializedCli, newCli } from '../../support/cli.ts'
+import { RedisServer } from '../../support/redis.ts'
 import { secretKey } from '../../support/secrets.ts'
 
 const LOCAL = {
@@ -98,4 +99,20 @@ t.test('vendors whose thoughts no other can read are better kept apart', async (
   })
   await local('account', 'set', 'other', '--models', 'gemini-*')
   t.notMatch((await complaints(subgate, '--offline')).found, { groups: {} })
+})
+
+t.test('a Redis that forgets when its memory is full will not do, nor one in cluster mode or none', async (t) => {
+  const subgate = await initializedCli()
+  const found = async (url: string) => {
+    const env = { ...LOCAL, SUBGATE_REDIS_URL: url }
+    const { json } = await subgate.with({ env })('doctor', '--offline', '--json')
+    return json<Finding[]>().find(({ check }) => check === 'redis')
+  }
+  await using redis = await RedisServer.start()
+  await using cluster = await RedisServer.start('--cluster-enabled', 'yes')
+  t.match(await found(redis.url), { result: 'ok', detail: /^\d+\.\d+\.\d+, noeviction$/ })
+  await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
+  t.match(await found(redis.url), { result: 'failed', detail: /allkeys-lru/, remedy: /maxmemory-policy noeviction/ })
+  t.match(await found(cluster.url), { result: 'failed', detail: /Cluster/, remedy: /Sentinel/ })
+  t.match(await found('redis://127.0.0.1:1'), { result: 'failed', detail: /ECONNREFUSED/, remedy: /redis\.url/ })
 })

@@ -1,0 +1,4 @@
+-- LiveState.bindings
+step('bindings', function()
+  return reply(Bindings.all())
+end)

@@ -1,0 +1,5 @@
+-- A process begins.
+step('join', function()
+  Processes.beat(PROCESS)
+  return reply()
+end)
