@@ -6,7 +6,7 @@ import { until } from '../support/client.ts'
 import { keptLog } from '../support/store.ts'
 
 /** A worker as a script; it is ready, and ends when it is told to. */
-const GOOD = "process.send('ready'); process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 1000)"
+const GOOD = "process.on('SIGTERM', () => process.exit(0)); process.send('ready'); setInterval(() => {}, 1000)"
 
 /** Supervises workers that run such scripts; the stop signal is the test's. */
 function supervised(scripts: string[], count = scripts.length) {

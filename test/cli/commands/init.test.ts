@@ -157,9 +157,9 @@ t.test('SUBGATE_CONFIG names a file that is not there yet', async (t) => {
 t.test('a brought configuration is kept, and what has no meaning in it is said once', async (t) => {
   const subgate = newCli()
   const config = join(subgate.home, 'config.yaml')
-  writeFileSync(config, 'server:\n  port: 8093\nredis:\n  host: cache\n', { mode: 0o600 })
+  writeFileSync(config, 'server:\n  port: 8093\njwt:\n  expire_hour: 24\n', { mode: 0o600 })
   const { code, stdout, stderr } = await subgate('init', '--yes')
   t.match({ code, stdout }, { code: 0, stdout: `exists  configuration  ${config}\nmade    master key` })
-  t.equal(stderr.match(/redis has no meaning/g)?.length, 1)
-  t.match(readFileSync(config, 'utf8'), /^server:\n {2}port: 8093\nredis/)
+  t.equal(stderr.match(/jwt has no meaning/g)?.length, 1)
+  t.match(readFileSync(config, 'utf8'), /^server:\n {2}port: 8093\njwt/)
 })
