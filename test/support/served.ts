@@ -78,8 +78,8 @@ export class ServeProcess {
   }
 
   /** Resolves once it listens. It is killed when the test is over, if it runs still. Throws what it said if it ends instead. */
-  static async start(t: Owner, operator: Operator): Promise<ServeProcess> {
-    const child = operator.start('serve', '--listen', '127.0.0.1:0')
+  static async start(t: Owner, operator: Operator, args = ['--listen', '127.0.0.1:0']): Promise<ServeProcess> {
+    const child = operator.start('serve', ...args)
     child.stdin.end()
     let said = ''
     for (const stream of [child.stdout, child.stderr]) {
@@ -150,11 +150,15 @@ export interface ServedOptions {
   env?: Record<string, string>
   /** Flags of `user add`. */
   user?: string[]
+  /** Flags of `account add`. */
+  account?: string[]
+  /** Flags of `serve`; a free port if left out. */
+  serve?: string[]
 }
 
 export async function serve(
   t: Test,
-  { upstreamUrl, runMode = 'simple', env, user = [] }: ServedOptions,
+  { upstreamUrl, runMode = 'simple', env, user = [], account: more = [], serve: args }: ServedOptions,
 ): Promise<Served> {
   const operator = new Operator(t, {
     SUBGATE_SECURITY_URL_ALLOWLIST_ALLOW_INSECURE_HTTP: 'true',
@@ -162,12 +166,12 @@ export async function serve(
     ...env,
   })
   await operator.spawn(['init', '--yes', '--mode', runMode])
-  const account = ['account', 'add', 'anthropic', '--base-url', upstreamUrl, '--allow-host', '--api-key-stdin']
+  const account = ['account', 'add', 'anthropic', '--base-url', upstreamUrl, '--allow-host', '--api-key-stdin', ...more]
   await operator.spawn(account, secretKey())
   const email = 'ada@example.com'
   await operator.spawn(['user', 'add', email, ...user])
   const issued = JSON.parse(await operator.spawn(['key', 'issue', email, '--json'])) as { id: string; key: string }
   const key = keepSecret(issued.key)
-  const process = await ServeProcess.start(t, operator)
+  const process = await ServeProcess.start(t, operator, args)
   return { operator, process, url: process.url, user: email, keyId: issued.id, key }
 }
