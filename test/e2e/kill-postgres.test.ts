@@ -2,6 +2,9 @@ import t from 'tap'
 import { killAgainAndAgain } from '../support/kill.ts'
 import { databaseConfig, PostgresServerProcess } from '../support/postgres.ts'
 
+// A machine that does other things as well takes its time over so many starts.
+t.setTimeout(300_000)
+
 await using server = await PostgresServerProcess.start()
 
 await t.test('kill -9 under load, on PostgreSQL: money adds up, and no answer is without its row', async (t) => {
