@@ -116,3 +116,56 @@ await t.test('a process that is killed is started again, and its slots go to oth
   t.notOk((await processes()).some((one) => one.processId === processId))
   for (const call of stuck) call.leave()
 })
+
+await t.test('while Redis is gone calls are refused, what runs goes on, and all heals by itself', async (t) => {
+  const { upstream, served } = await start(t, {
+    script: { eventDelayMs: 300, text: ['a', 'b', 'c'], usage: { input: 10, output: 10 } },
+    user: ['--concurrency', 'none', '--balance', '1000'],
+  })
+  const call = (stream = false) => new ClientCall(served.url, { key: served.key, body: messageRequest(stream) })
+  t.equal((await call().over).status, 200)
+
+  const running = call(true)
+  await until('a stream to run', () => upstream.running === 1)
+  await redis.kill()
+  const refused = await call().over
+  t.match(refused, { status: 503 })
+  t.match(refused.headers['retry-after'], /^\d+$/, 'and told to come back')
+  const ended = await running.over
+  t.ok(ended.text.includes('event: message_stop'), 'what runs goes on to its end')
+  await redis.start()
+  const healed = await until('calls to be taken again', async () => {
+    const answer = await call().over
+    return answer.status === 200 ? answer : null
+  })
+  t.equal(healed.status, 200)
+  await until('no slot to be held', async () => (await served.operator.ask<unknown[]>('slot', 'list')).length === 0)
+  t.match(await served.operator.run('usage', 'verify'), { code: 0 })
+  const shown = await served.operator.ask('usage', 'show', String(ended.headers['x-subgate-call-id']))
+  t.match(shown, { outcome: 'complete', chargedNanoUsd: Number }, 'and is on record')
+})
+
+await t.test('while PostgreSQL is gone calls end well, and their charges are not lost', async (t) => {
+  const { served } = await start(t, {
+    script: { usage: { input: 10, output: 10 } },
+    user: ['--concurrency', 'none', '--balance', '1000'],
+  })
+  const call = () => new ClientCall(served.url, { key: served.key, body: messageRequest(false) }).over
+  // Each process knows the caller before the database goes.
+  for (let number = 0; number < 12; number++) t.equal((await call()).status, 200)
+  await postgres.down('fast')
+  const answers = await Promise.all([call(), call(), call()])
+  await postgres.up()
+  const served200 = answers.filter(({ status }) => status === 200)
+  t.ok(
+    answers.every(({ status }) => status === 200 || status === 503),
+    answers.map(({ status }) => status).join(' '),
+  )
+  await until('calls to be taken again', async () => ((await call()).status === 200 ? true : null))
+  const isKnown = async (id: string) => (await served.operator.run('usage', 'show', id, '--json')).code === 0
+  for (const { headers } of served200) {
+    const id = String(headers['x-subgate-call-id'])
+    await until(`the charge of ${id}`, () => isKnown(id))
+  }
+  t.match(await served.operator.run('usage', 'verify'), { code: 0 })
+})
