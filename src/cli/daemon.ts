@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { type Config, inRunMode } from '../config/load.ts'
 import { networks } from '../config/schema.ts'
 import { GatewayError } from '../domain/errors.ts'
@@ -21,6 +20,7 @@ import { priceList } from '../pricing/price-list.ts'
 import { AdminSocket } from '../server/admin.ts'
 import { GatewayServer } from '../server/server.ts'
 import { openStore } from '../store/open.ts'
+import { lockFileOf } from '../store/place.ts'
 import { Presence } from '../store/presence.ts'
 import { lockDataDir } from '../store/sqlite.ts'
 import type { Store } from '../store/store.ts'
@@ -45,7 +45,7 @@ export interface Daemon extends AsyncDisposable {
 export async function startDaemon(config: Config, log: Logger): Promise<Daemon> {
   requireSafeListening(config)
   await using parts = new AsyncDisposableStack()
-  if (!config.database) parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
+  if (!config.database) parts.use(lockDataDir(lockFileOf(config)))
   const clock = systemClock
   const processId = newId('prs')
   const store = parts.use(await openStore(config, 'daemon', { id: processId, clock, log }))
