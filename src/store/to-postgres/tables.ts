@@ -6,8 +6,8 @@ import type { Database } from '../schema.ts'
 
 export type TableName = keyof Database
 
-/** Rows that are read and sent at a time: 3 MB of calls. */
-const SLICE_ROWS = 5000
+/** Rows that are read and sent at a time: 1.2 MB of calls. */
+const SLICE_ROWS = 2000
 
 interface TableFacts {
   /** Its rows refer to each other, and are few. */
@@ -42,8 +42,11 @@ const TABLES: Record<TableName, TableFacts> = {
 
 export const TABLE_NAMES = Object.keys(TABLES) as TableName[]
 
-/** What is added up to compare two tables: money and tokens, known by their unit at the end of the name. */
-const IS_SUMMED = /_nano_usd$|_tokens$/
+/**
+ * What is added up to compare two tables: money and tokens, known by their unit at the end of the name. Not what stood
+ * after each entry of the ledger, which is no amount, and in ten million rows more than SQLite adds up (2^63).
+ */
+const IS_SUMMED = /(?<!^balance_after)_nano_usd$|_tokens$/
 
 /** A table as SQLite describes it. */
 export interface TableShape {
@@ -75,34 +78,46 @@ export interface Slice {
   rows: number
   /** Lines as COPY reads them (format csv). */
   csv: string
-  /** Of its last row; null = there is none. */
+  /** Of its last row; null = nothing is behind it. */
   lastKey: RowKey | null
-  /** Nothing is behind it. */
-  isLast: boolean
 }
 
 /**
- * The rows behind a key, as SQLite itself writes them down, so that integers keep all their 64 bits. Text is quoted and
- * NULL is nothing, so the two stay apart.
+ * The rows behind a key, as SQLite itself writes them down, so that integers keep all their 64 bits; in one text, since a
+ * text and an object a row are garbage faster than it is collected. Text is quoted and NULL is nothing: they stay apart.
  */
 export async function readSlice(sqlite: Db, shape: TableShape, after: RowKey | null): Promise<Slice> {
+  const lastKey = TABLES[shape.name].inOneGo ? null : await keyOfRow(sqlite, shape, after, SLICE_ROWS)
   const cells = shape.columns.map(({ name, isText }) => {
     const column = sql.ref(name)
     return isText ? sql`coalesce('"' || replace(${column}, '"', '""') || '"', '')` : sql`coalesce(${column}, '')`
   })
-  const key = sql.join(shape.key.map((column) => sql.ref(column)))
-  const isBehind = after === null ? sql`true` : sql`(${key}) > (${sql.join(after)})`
-  const limit = TABLES[shape.name].inOneGo ? Number.MAX_SAFE_INTEGER : SLICE_ROWS
-  const { rows } = await sql<{ line: string } & Record<string, string | number>>`
-    select ${key}, ${sql.join(cells, sql` || ',' || `)} as line from ${sql.table(shape.name)}
-    where ${isBehind} order by ${key} limit ${limit}`.execute(sqlite)
-  const last = rows.at(-1)
-  return {
-    rows: rows.length,
-    csv: storable(rows.map(({ line }) => `${line}\n`).join('')),
-    lastKey: last ? shape.key.map((column) => last[column] as string | number) : null,
-    isLast: rows.length < limit,
-  }
+  const { rows } = await sql<{ rows: number; csv: string | null }>`
+    select count(*) as rows, group_concat(${sql.join(cells, sql` || ',' || `)}, char(10)) || char(10) as csv
+    from ${sql.table(shape.name)} where ${behind(shape, after)} and ${upTo(shape, lastKey)}`.execute(sqlite)
+  const { rows: count = 0, csv = null } = rows[0] ?? {}
+  return { rows: count, csv: storable(csv ?? ''), lastKey }
+}
+
+/** The key of the so-manieth row behind another; null if there are not so many. */
+async function keyOfRow(sqlite: Db, shape: TableShape, after: RowKey | null, nth: number): Promise<RowKey | null> {
+  const { rows } = await sql<Record<string, string | number>>`
+    select ${keyOf(shape)} from ${sql.table(shape.name)} where ${behind(shape, after)}
+    order by ${keyOf(shape)} limit 1 offset ${nth - 1}`.execute(sqlite)
+  const [row] = rows
+  return row ? shape.key.map((column) => row[column] as string | number) : null
+}
+
+function keyOf({ key }: TableShape) {
+  return sql.join(key.map((column) => sql.ref(column)))
+}
+
+function behind(shape: TableShape, key: RowKey | null) {
+  return key === null ? sql`true` : sql`(${keyOf(shape)}) > (${sql.join(key)})`
+}
+
+function upTo(shape: TableShape, key: RowKey | null) {
+  return key === null ? sql`true` : sql`(${keyOf(shape)}) <= (${sql.join(key)})`
 }
 
 /** PostgreSQL stores no NUL in a text. */
@@ -151,7 +166,7 @@ async function* slicesOf(sqlite: Db, shape: TableShape): AsyncGenerator<Slice> {
   for (let after: RowKey | null = null; ; ) {
     const slice: Slice = await readSlice(sqlite, shape, after)
     yield slice
-    if (slice.isLast) return
+    if (slice.lastKey === null) return
     after = slice.lastKey
   }
 }

@@ -53,6 +53,7 @@ export class CopyTarget implements AsyncDisposable {
   readonly database: Db & AsyncDisposable
   readonly #config: DatabaseConfig
   readonly #client: pg.Client
+  #bytes = Buffer.alloc(0)
 
   private constructor(config: DatabaseConfig, database: Db & AsyncDisposable, client: pg.Client) {
     this.name = serverName(config.direct)
@@ -129,11 +130,8 @@ export class CopyTarget implements AsyncDisposable {
   /** Moves the next slice of a table, in one transaction with how far it has come. */
   async copySlice(source: Db, shape: TableShape, before: TableProgress): Promise<TableProgress> {
     const slice = await readSlice(source, shape, before.lastKey)
-    const after: TableProgress = {
-      rows: before.rows + slice.rows,
-      lastKey: slice.lastKey ?? before.lastKey,
-      isDone: slice.isLast,
-    }
+    const { lastKey } = slice
+    const after: TableProgress = { rows: before.rows + slice.rows, lastKey, isDone: lastKey === null }
     await this.#transaction(async () => {
       if (slice.rows > 0) await this.#send(shape, slice)
       await this.#note(`table ${shape.name}`, JSON.stringify(after))
@@ -144,7 +142,16 @@ export class CopyTarget implements AsyncDisposable {
   async #send(shape: TableShape, { csv }: Slice): Promise<void> {
     const columns = shape.columns.map(({ name }) => `"${name}"`).join(', ')
     const into = this.#client.query(copyFrom(`copy ${shape.name} (${columns}) from stdin (format csv)`))
-    await this.#ask(() => pipeline(Readable.from([Buffer.from(csv)]), into))
+    const bytes = this.#bytesOf(csv)
+    await this.#ask(() => pipeline(Readable.from([bytes]), into))
+  }
+
+  /** In memory that the next slice uses again: buffers of their own would pile up to 200 MB before they are collected. */
+  #bytesOf(csv: string): Buffer {
+    const size = Buffer.byteLength(csv)
+    if (size > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(2 * size)
+    this.#bytes.write(csv)
+    return this.#bytes.subarray(0, size)
   }
 
   /** Both sides hold the same. From here on calls may come that were not in the source's tables. */

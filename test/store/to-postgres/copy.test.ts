@@ -147,6 +147,7 @@ t.test('every row of every table comes over as it is, and the source stays as it
   )
   const ledger = copied.tables.find(({ table }) => table === 'ledger')
   t.equal(ledger?.sums.amount_nano_usd, String(BigInt(BIG) + 5_000_000n - 7n - 6000n), 'in all its digits')
+  t.same(Object.keys(ledger?.sums ?? {}), ['amount_nano_usd'])
   t.same([steps[0]?.doing, steps.at(-1)?.doing, steps.at(-1)?.rows], ['copying', 'proving', steps[0]?.rowsInAll])
   t.same(
     await move.onTarget(
