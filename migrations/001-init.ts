@@ -187,7 +187,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // What somebody has used of late; cells are few, so these cost little.
   for (const subject of ['key', 'user', 'group', 'account']) {
     const index = db.schema.createIndex(`roll_up_cells_by_${subject}`).on('roll_up_cells')
-    await index.columns([`${subject}_id`, 'period_ms']).execute()
+    // What a key has spent in its life is added up without looking at its cells.
+    await index.columns([`${subject}_id`, 'period_ms', ...(subject === 'key' ? ['id'] : [])]).execute()
   }
 
   let rollUps = db.schema

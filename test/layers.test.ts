@@ -28,6 +28,7 @@ const MAY_IMPORT: Record<string, readonly string[] | 'everything'> = {
 const KEEPERS: Record<string, readonly string[]> = {
   kysely: ['store', 'migrations'],
   'better-sqlite3': ['store'],
+  pg: ['store'],
   ioredis: ['live'],
   undici: ['upstream'],
   commander: ['cli'],

@@ -9,8 +9,8 @@ import type { Db, Trx } from './queries/db.ts'
 import { followRevision } from './revision.ts'
 import { SIDE_BY_SIDE, transactions, type WriteName } from './writes.ts'
 
-/** Batches of records under way at a time: see docs/decisions.md for what 1, 2, 4 and 8 were measured at. */
-const RECORD_LANES = 4
+/** Batches of records under way at a time. More of them are smaller ones that wait for each other's rows: docs/decisions.md. */
+const RECORD_LANES = 2
 /** Connections of a command, which asks one thing after the other. */
 const COMMAND_CONNECTIONS = 2
 /** How often a transaction that was in another one's way is tried, and how long it waits in between, in ms; twice as long each time. */
@@ -37,7 +37,7 @@ export async function openPostgres(
   const followers = new DisposableStack()
   return {
     reader,
-    recordLanes: role === 'daemon' ? Math.min(RECORD_LANES, Math.ceil(config.poolSize / 2)) : 1,
+    recordLanes: RECORD_LANES,
     write: (name, input, atMs) => again(random, () => write(name, input, atMs)),
     onRevision(onChanges) {
       const stop = followRevision(reader, onChanges, (look) => listener.wake(look))

@@ -1,13 +1,18 @@
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import type { DatabaseConfig } from '../../src/config/load.ts'
+import type { PostgresServer } from '../../src/config/postgres-server.ts'
 import { isGatewayError } from '../../src/domain/errors.ts'
 import { migrateUp, migrationStatus } from '../../src/store/migrate.ts'
 import { openStore } from '../../src/store/open.ts'
 import { withDatabase } from '../../src/store/place.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import type { Db } from '../../src/store/queries/db.ts'
 import type { Change, Store } from '../../src/store/store.ts'
 import { databaseConfig, PgBouncerProcess, PostgresServerProcess } from '../support/postgres.ts'
+import { seededRandom } from '../support/random.ts'
 import {
   addScene,
   callOf,
@@ -16,6 +21,7 @@ import {
   keptLog,
   type LogLine,
   type Scene,
+  START_MS,
   temporaryFolder,
   until,
   userCalled,
@@ -82,7 +88,7 @@ function left(balanceNanoUsd: number, calls: number): number {
 t.test('processes that write the same users and cells at once are in nobody’s way', async (t) => {
   await using place = await newPlace()
   const store = await place.open()
-  const scenes = await Promise.all(Array.from({ length: 8 }, () => addScene(store, 1_000_000_000)))
+  const scenes = await Promise.all(Array.from({ length: 40 }, () => addScene(store, 1_000_000_000)))
   await using other = await StoreProcess.start(
     'record',
     place.dataDir,
@@ -91,15 +97,20 @@ t.test('processes that write the same users and cells at once are in nobody’s 
   )
   const ids: string[] = []
   const hows = new Set<string>()
-  for (let round = 0; round < 40; round++) {
-    const batch = Array.from({ length: 60 }, (_, n) => callOf(scenes[(n * 5) % scenes.length] as Scene))
-    for (const how of await Promise.all(batch.map((call) => store.usage.record(call, false)))) hows.add(how)
-    ids.push(...batch.map(({ id }) => id))
-    if (round % 10 === 0) {
-      const { userId } = scenes[round % scenes.length] as Scene
+  const random = seededRandom(5)
+  const work = async () => {
+    for (let n = 0; n < 60; n++) {
+      const call = callOf(scenes[Math.floor(random() * scenes.length)] as Scene)
+      hows.add(await store.usage.record(call, false))
+      ids.push(call.id)
+    }
+  }
+  const credits = async () => {
+    for (const { userId } of scenes) {
       await store.users.credit({ id: userId, amountNanoUsd: 5, note: null, by: 'test' })
     }
   }
+  await Promise.all([...Array.from({ length: 64 }, work), credits()])
   for (let n = 0; n < 200; n++) ids.push((await other.lines.next()).value)
   await other.kill()
   for (let line = await other.lines.next(); !line.done; line = await other.lines.next()) ids.push(line.value)
@@ -109,10 +120,6 @@ t.test('processes that write the same users and cells at once are in nobody’s 
     store,
     ids.filter((id) => id.length === 35),
   )
-  const deadlocks = await place.query<{ n: string }>(
-    `select deadlocks as n from pg_stat_database where datname = '${place.dbname}'`,
-  )
-  t.same(deadlocks, [{ n: '0' }], 'and none had to be tried again')
 })
 
 t.test('a transaction that PostgreSQL gives up for another one is tried again', async (t) => {
@@ -122,24 +129,84 @@ t.test('a transaction that PostgreSQL gives up for another one is tried again', 
   const [a, b] = [await addScene(store, 1_000_000), await addScene(store, 1_000_000)]
   const [first, last] = a.userId < b.userId ? [a, b] : [b, a]
   const recorded: Promise<string>[] = []
+  const lock = (other: Db, { userId }: Scene) => sql`select 1 from users where id = ${userId} for update`.execute(other)
   await withDatabase({ dataDir: '', database: place.config }, (database) =>
     database.transaction().execute(async (other) => {
-      const lock = ({ userId }: Scene) => sql`select 1 from users where id = ${userId} for update`.execute(other)
       await sql`set local deadlock_timeout = '20s'`.execute(other) // the one that looks first gives up
-      await lock(last)
+      await lock(other, last)
       recorded.push(...[callOf(first), callOf(last)].map((call) => store.usage.record(call, false)))
-      await until(async () => {
-        const waiting = await place.query(`select 1 from pg_stat_activity
-          where wait_event_type = 'Lock' and datname = '${place.dbname}'`)
-        return waiting.length === 1
-      })
-      await lock(first)
+      const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = '${place.dbname}'`
+      await until(async () => (await place.query(waiting)).length === 1)
+      await lock(other, first)
     }),
   )
   t.same(await Promise.all(recorded), ['committed', 'committed'])
   t.equal((await store.users.find(first.userId)).balanceNanoUsd, left(1_000_000, 1))
   t.same((await store.usage.verify()).problems, [])
 })
+
+/** Runs `work` while somebody else holds a lock; it gets the way to give that back, which waits until so many wait for locks. */
+async function whileLocked(
+  { config, dbname, query }: Place,
+  lock: (other: Db) => Promise<unknown>,
+  work: (giveBack: (waiting: number) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const free = Promise.withResolvers<void>()
+  const isLocked = Promise.withResolvers<void>()
+  const holding = withDatabase({ dataDir: '', database: config }, (database) =>
+    database.transaction().execute(async (other) => {
+      await lock(other)
+      isLocked.resolve()
+      await free.promise
+    }),
+  )
+  await isLocked.promise
+  const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = '${dbname}'`
+  await work(async (count) => {
+    await until(async () => (await query(waiting)).length === count)
+    free.resolve()
+    await holding
+  })
+}
+
+for (const locked of ['users', 'roll_ups'] as const) {
+  t.test(`batches that lock the same ${locked} do not wait for each other in a circle`, async (t) => {
+    await using place = await newPlace()
+    await place.query(`alter database ${place.dbname} set deadlock_timeout = 100`)
+    {
+      await using one = await place.open()
+      await using two = await place.open()
+      // Among so many PostgreSQL looks up each by its key, in the order in which they are given.
+      await place.query(`insert into users select 'usr_' || n, n || '@example.com', null, 'user', 'active', 0, null, '[]', 0
+        from generate_series(1, 20000) as n`)
+      await place.query('analyze users')
+      const scenes = [await addScene(one), await addScene(one), await addScene(one)]
+      const [a, b, middle] = scenes.toSorted((x, y) => (x.userId < y.userId ? -1 : 1)) as [Scene, Scene, Scene]
+      const make = locked === 'users' ? callOf : freeCallOf
+      const inOrder = (all: Scene[]) => all.map((scene, n) => make(scene, { atMs: START_MS + n }))
+      for (const call of inOrder([a, b, middle])) await one.usage.record(call, false)
+      const held =
+        locked === 'users'
+          ? sql`users where id = ${middle.userId}`
+          : sql`roll_ups where cell_id =
+        (select id from roll_up_cells where user_id = ${middle.userId})`
+      await whileLocked(
+        place,
+        (other) => sql`select 1 from ${held} for update`.execute(other),
+        async (giveBack) => {
+          const first = inOrder([b, middle, a]).map((call) => one.usage.record(call, false))
+          const second = inOrder([a, middle, b]).map((call) => two.usage.record(call, false))
+          await giveBack(2)
+          t.same([...new Set(await Promise.all([...first, ...second]))], ['committed'])
+        },
+      )
+    }
+    const sessions = `select 1 from pg_stat_activity where datname = '${place.dbname}' and pid <> pg_backend_pid()`
+    await until(async () => (await place.query(sessions)).length === 0)
+    const counted = `select deadlocks from pg_stat_database where datname = '${place.dbname}'`
+    t.same(await place.query(counted), [{ deadlocks: '0' }])
+  })
+}
 
 t.test('operators who want the same name at once: one gets it, the others hear why not', async (t) => {
   await using place = await newPlace()
@@ -241,16 +308,18 @@ t.test('a statement that takes too long, and a lock that is held: the gateway do
   await using place = await newPlace()
   const store = await place.open({ config: { lockTimeoutMs: 200 } })
   const scene = await addScene(store, 1_000_000)
-  await withDatabase({ dataDir: '', database: place.config }, (database) =>
-    database.transaction().execute(async (other) => {
-      await sql`select 1 from users where id = ${scene.userId} for update`.execute(other)
+  await whileLocked(
+    place,
+    (other) => sql`select 1 from users where id = ${scene.userId} for update`.execute(other),
+    async (giveBack) => {
       const amount = { id: scene.userId, amountNanoUsd: 1, note: null, by: 'test' }
       await t.rejects(store.users.credit(amount), {
         code: 'unavailable',
         message: /^PostgreSQL is too busy, or another transaction holds what this one needs \(55P03/,
       })
       t.equal(await store.usage.record(callOf(scene), false), 'spilled')
-    }),
+      await giveBack(0)
+    },
   )
   await until(() => store.usage.spilled().records === 0)
   t.same((await store.usage.verify()).problems, [])
@@ -329,8 +398,10 @@ t.test('PostgreSQL is restarted under load: nothing is lost, nothing is charged 
   const work = async () => {
     while (!isOver) {
       const call = callOf(scene)
-      hows[await store.usage.record(call, false)]++
+      const how = await store.usage.record(call, false)
+      hows[how]++
       promised.push(call.id)
+      if (how === 'spilled') await sleep(10) // or the spill file is full in a second
     }
   }
   const working = Promise.all(Array.from({ length: 16 }, work))
@@ -433,6 +504,19 @@ t.test('two processes migrate one database at once', async (t) => {
   t.match(await withDatabase(which, migrationStatus), [{ name: '001-init', appliedAt: Date }])
 })
 
+t.test('also through a pooler, where no other way is named', async (t) => {
+  await using bouncer = await PgBouncerProcess.start(server)
+  const through = { ...server.server(await server.makeDatabase('empty')), port: bouncer.port }
+  const which = { dataDir: '', database: databaseConfig(through) }
+  const applied = await Promise.all([1, 2, 3].map(() => withDatabase(which, migrateUp)))
+  t.same(applied.flat(), ['001-init'])
+  t.same(
+    await server.query(through.dbname, `select 1 from pg_locks where locktype = 'advisory'`),
+    [],
+    'no lock is left',
+  )
+})
+
 t.test('a migration that fails leaves nothing behind', async (t) => {
   const dbname = await server.makeDatabase('empty')
   await server.query(dbname, 'create table usage (of_another_program text)')
@@ -506,4 +590,38 @@ t.test('a process that dies leaves calls that others close; one that only seemed
   t.equal((await living.usage.show(lost.id)).outcome, 'interrupted')
   t.equal((await living.users.find(scene.userId)).balanceNanoUsd, 997_000)
   t.same((await living.usage.verify()).problems, [])
+})
+
+t.test('TLS as libpq understands sslmode', async (t) => {
+  await using own = await PostgresServerProcess.start()
+  const dbname = await own.makeDatabase()
+  const fixture = (name: string) => join(import.meta.dirname, '..', 'fixtures', name)
+  const certificate = fixture('tls-cert.pem')
+  /** Whether a connection is encrypted, or why there is none. */
+  const outcome = async (changes: Partial<PostgresServer>) => {
+    const config = databaseConfig({ ...own.server(dbname), host: 'localhost', ...changes })
+    try {
+      await using driver = await openPostgres(config, 'command', { log: keptLog().log })
+      const asked = sql<{ ssl: boolean }>`select ssl from pg_stat_ssl where pid = pg_backend_pid()`
+      return (await asked.execute(driver.reader)).rows[0]?.ssl
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  t.equal(await outcome({ sslMode: 'prefer' }), false, 'a server without TLS')
+  t.match(await outcome({ sslMode: 'require' }), /^PostgreSQL does not answer/)
+  await own.down('fast')
+  const files = { ssl_cert_file: own.give(certificate), ssl_key_file: own.give(fixture('tls-key.pem')) }
+  await own.up({ ssl: 'on', ...files })
+  t.equal(await outcome({ sslMode: 'disable' }), false)
+  for (const sslMode of ['prefer', 'require'] as const) t.equal(await outcome({ sslMode }), true, sslMode)
+  for (const sslMode of ['require', 'verify-ca', 'verify-full'] as const) {
+    t.equal(await outcome({ sslMode, caFile: certificate }), true, `${sslMode} with its certificate`)
+  }
+  for (const sslMode of ['verify-ca', 'verify-full'] as const) {
+    t.match(await outcome({ sslMode }), /certificate/, `${sslMode} of a certificate that nobody knows`)
+  }
+  const stranger = { host: '127.0.0.2', caFile: certificate }
+  t.equal(await outcome({ sslMode: 'verify-ca', ...stranger }), true)
+  t.match(await outcome({ sslMode: 'verify-full', ...stranger }), /altname|IP/i, 'its name is another')
 })

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { Test } from 'tap'
+import type { DatabaseConfig } from '../../src/config/load.ts'
 import { FakeUpstream } from '../../src/demo/fake-upstream.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { Store } from '../../src/store/store.ts'
 import { Load } from './load.ts'
+import { databaseEnv } from './postgres.ts'
 import { seededRandom } from './random.ts'
 import { ServeProcess, serve } from './served.ts'
 
@@ -13,17 +15,26 @@ const CLIENTS = 16
 const UP_MS_MAX = 350
 
 /** A store connection of the test's own on a served gateway's data, as a command has one. */
-export async function openServedStore(home: string, dataDir = `${home}/.local/share/subgate`): Promise<Store> {
-  const config = { dataDir, gateway: { chargeWaitMs: 5000 } }
+export async function openServedStore(
+  home: string,
+  dataDir = `${home}/.local/share/subgate`,
+  database: DatabaseConfig | null = null,
+): Promise<Store> {
+  const config = { dataDir, database, gateway: { chargeWaitMs: 5000 } }
   const process = { id: 'test', clock: Date.now, log: pino({ level: 'silent' }) }
   return openStore(config as Parameters<typeof openStore>[0], 'command', process)
 }
 
 /**
  * Kills a gateway at random moments under load, so many times, and after each restart looks whether money adds up and
- * every call whose end a client has seen is on record.
+ * every call whose end a client has seen is on record. `database`: on PostgreSQL.
  */
-export async function killAgainAndAgain(t: Test, runMode: 'simple' | 'saas', kills: number): Promise<void> {
+export async function killAgainAndAgain(
+  t: Test,
+  runMode: 'simple' | 'saas',
+  kills: number,
+  database: DatabaseConfig | null = null,
+): Promise<void> {
   const seed = Number(process.env.SUBGATE_TEST_SEED ?? Date.now() % 1_000_000)
   t.comment(`seed ${seed}`)
   const random = seededRandom(seed)
@@ -35,9 +46,9 @@ export async function killAgainAndAgain(t: Test, runMode: 'simple' | 'saas', kil
     upstreamUrl: upstream.url,
     runMode,
     user,
-    env: { SUBGATE_GATEWAY_MAX_ATTEMPTS: '1' },
+    env: { SUBGATE_GATEWAY_MAX_ATTEMPTS: '1', ...(database && databaseEnv(database.server)) },
   })
-  const store = await openServedStore(served.operator.home)
+  const store = await openServedStore(served.operator.home, undefined, database)
   t.teardown(() => store[Symbol.asyncDispose]())
   const load = new Load({ url: served.url, key: served.key, clients: CLIENTS })
 

@@ -1,9 +1,18 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import pg from 'pg'
 import { pino } from 'pino'
 import type { DatabaseConfig } from '../../src/config/load.ts'
@@ -11,10 +20,12 @@ import type { PostgresServer } from '../../src/config/postgres-server.ts'
 import { migrateUp } from '../../src/store/migrate.ts'
 import { connectPostgresForMigration, openPostgres } from '../../src/store/postgres.ts'
 import { databaseOn, newPool } from '../../src/store/postgres-connection.ts'
+import { keepSecret } from './secrets.ts'
 import { type WorldMaker, world } from './store.ts'
 
 const USER = 'subgate'
-const PASSWORD = 'pg-password-of-the-tests'
+/** Nothing may print it. */
+const PASSWORD = keepSecret('pg-password-of-the-tests')
 /** A database that others are copied from: quicker than a migration each. */
 const TEMPLATE = 'migrated'
 /** Linux's file system in memory. */
@@ -105,10 +116,20 @@ export class PostgresServerProcess implements AsyncDisposable {
     return join(this.#folder, 'data')
   }
 
+  /** Copies a file to where the server can read it, and nobody else. Returns its path. */
+  give(file: string): string {
+    const copy = join(this.#folder, basename(file))
+    copyFileSync(file, copy)
+    const { uid, gid } = asPostgres
+    if (uid !== undefined && gid !== undefined) chownSync(copy, uid, gid)
+    chmodSync(copy, 0o600)
+    return copy
+  }
+
   /** Starts the server, and waits until it answers. */
   async up(settings: Record<string, string> = {}): Promise<void> {
     const all = {
-      listen_addresses: '127.0.0.1',
+      listen_addresses: '127.0.0.1, 127.0.0.2',
       port: String(this.port),
       unix_socket_directories: this.#folder,
       fsync: this.#durable ? 'on' : 'off',
@@ -233,6 +254,18 @@ max_client_conn = 200
   async [Symbol.asyncDispose](): Promise<void> {
     await stop(this.#child, 'SIGTERM') // at once
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** The server as environment variables name it, to be told to a process. */
+export function databaseEnv({ host, port, user, password, dbname, sslMode }: PostgresServer): Record<string, string> {
+  return {
+    SUBGATE_DATABASE_HOST: host,
+    SUBGATE_DATABASE_PORT: String(port),
+    SUBGATE_DATABASE_USER: user,
+    SUBGATE_DATABASE_PASSWORD: password ?? '',
+    SUBGATE_DATABASE_DBNAME: dbname,
+    SUBGATE_DATABASE_SSLMODE: sslMode,
   }
 }
 

@@ -200,14 +200,13 @@ async function rollUp(
   for (const row of added) countUsage(additionFor(cells, row), row, 1)
   for (const row of takenBack) countUsage(additionFor(cells, row), row, -1)
   if (known.size > CELLS_KNOWN_MAX) known.clear()
-  const additions: [number, ...number[]][] = []
+  const additions: number[][] = []
   for (const [identity, { cell, counters }] of [...cells].sort(([a], [b]) => byText(a, b))) {
     const id = known.get(identity) ?? (await cellId(trx, statements, cell))
     known.set(identity, id)
     requireExact(counters)
     additions.push([id, ...counters])
   }
-  additions.sort(([a], [b]) => a - b)
   await statements.addToRollUps(trx, additions)
 }
 
