@@ -28,7 +28,7 @@ interface Flags {
 
 export async function toPostgres(context: Context, { databaseUrl, dryRun }: Flags): Promise<void> {
   const before = context.load()
-  const { config } = databaseUrl === undefined ? before : context.reload({ 'database.url': databaseUrl })
+  const { config } = databaseUrl === undefined ? before : context.reload(bothUrls(databaseUrl))
   const to = config.database
   if (!to) {
     throw new GatewayError('invalid_request', 'where is the PostgreSQL database?', {
@@ -50,6 +50,11 @@ export async function toPostgres(context: Context, { databaseUrl, dryRun }: Flag
     throw new ExitCode(1)
   }
   context.out.say(`\n${nextSteps(before.config, before.file, copied, configuration)}`)
+}
+
+/** What the configuration says of another way to its own database does not hold for this one. */
+function bothUrls(url: string): Record<string, unknown> {
+  return { 'database.url': url, 'database.direct_url': url }
 }
 
 async function plan(context: Context, to: DatabaseConfig): Promise<void> {

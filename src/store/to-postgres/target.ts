@@ -7,6 +7,7 @@ import { serverName } from '../../config/postgres-server.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import { migrateUp, migrationStatus } from '../migrate.ts'
 import { connectPostgresForMigration } from '../postgres.ts'
+import { isPooled } from '../postgres-changes.ts'
 import { agreedTls, asUnavailable, newClient } from '../postgres-connection.ts'
 import type { Db } from '../queries/db.ts'
 import { PROGRESS_TABLE } from './half-copied.ts'
@@ -62,13 +63,17 @@ export class CopyTarget implements AsyncDisposable {
     this.#client = client
   }
 
-  /** Connects, past any pooler. Throws `unavailable`, or `conflict` if another copy into this database is under way. */
+  /**
+   * Connects, past any pooler that the configuration tells of. Throws `unavailable`, or `conflict` if there is one all the
+   * same, or another copy into this database is under way.
+   */
   static async open(config: DatabaseConfig): Promise<CopyTarget> {
     await using opened = new AsyncDisposableStack()
     const { direct, connectTimeoutMs } = config
     const client = newClient(direct, await agreedTls(direct, connectTimeoutMs), connectTimeoutMs)
     const target = opened.use(new CopyTarget(config, await connectPostgresForMigration(config), client))
     await target.#ask(() => client.connect())
+    if (await target.#ask(() => isPooled(client))) throw isPooler(target.name)
     // What a crash of the server takes back it takes back together with its progress; `end` waits for the disk.
     await target.#query('set statement_timeout = 0; set lock_timeout = 0; set synchronous_commit = off')
     const { rows } = await target.#query(`select pg_try_advisory_lock(${COPY_LOCK}) as is_ours`)
@@ -198,6 +203,13 @@ export class CopyTarget implements AsyncDisposable {
     await this.#client.end().catch(() => {})
     await this.database[Symbol.asyncDispose]()
   }
+}
+
+/** The lock and the settings of a copy are its session's. */
+function isPooler(name: string): GatewayError {
+  return new GatewayError('conflict', `a pooler such as PgBouncer answers at ${name}`, {
+    hint: 'Give the address of PostgreSQL itself: --database-url, or database.direct_url in the configuration.',
+  })
 }
 
 function progressOf(noted: string | undefined): TableProgress {

@@ -13,7 +13,7 @@ import { connectForMigration, openSqlite } from '../../../src/store/sqlite.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { type CopyStep, copyToPostgres, planCopy } from '../../../src/store/to-postgres/copy.ts'
 import { shapeOf, TABLE_NAMES, type TableName } from '../../../src/store/to-postgres/tables.ts'
-import { databaseConfig, PostgresServerProcess } from '../../support/postgres.ts'
+import { databaseConfig, PgBouncerProcess, PostgresServerProcess } from '../../support/postgres.ts'
 import {
   accountNamed,
   addScene,
@@ -315,6 +315,14 @@ t.test('a gateway that serves, and a database that is in use, are left alone', a
     second ??= copyToPostgres(another, move.to, options).catch((error: Error) => error.message)
   })
   t.match(await second, /another copy into postgres:.* is under way/)
+})
+
+t.test('a pooler is refused, since its sessions are anybody’s', async (t) => {
+  using move = await newMove()
+  await using bouncer = await PgBouncerProcess.start(server)
+  const pooled = { ...move.to.server, port: bouncer.port }
+  await t.rejects(planCopy(move, databaseConfig(pooled)), { code: 'conflict', message: /a pooler such as PgBouncer/ })
+  t.match(await planCopy(move, databaseConfig(pooled, { direct: move.to.direct })), { targetState: 'empty' })
 })
 
 t.test('what is not there, or not of this version, is told with the remedy', async (t) => {
