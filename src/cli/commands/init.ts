@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { InvalidArgumentError } from 'commander'
-import { userConfigFile } from '../../config/load.ts'
+import { loadConfig, userConfigFile } from '../../config/load.ts'
 import type { ProviderName } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import { accountsInEnvironment, importAccounts } from '../../operations/import-accounts.ts'
@@ -97,7 +97,7 @@ function configFileOf(context: Context): string {
 }
 
 function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): FirstConfig {
-  const runMode = flags.mode ?? (flags.databaseUrl === undefined ? 'simple' : 'saas')
+  const runMode = flags.mode ?? (flags.databaseUrl === undefined ? modeInEnvironment(io, dataDir) : 'saas')
   return {
     runMode,
     host: flags.listen?.host ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
@@ -105,6 +105,18 @@ function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): F
     dataDir: absolute(io.cwd, dataDir ?? io.env.SUBGATE_DATA_DIR),
     databaseUrl: flags.databaseUrl ?? null,
   }
+}
+
+/** Whoever has PostgreSQL in the environment is there to bill, as in any configuration that does not say otherwise. */
+function modeInEnvironment({ env, cwd }: Context['io'], dataDir: string | undefined): FirstConfig['runMode'] {
+  const { keys } = loadConfig({
+    flags: { data_dir: dataDir },
+    env: { ...env, SUBGATE_CONFIG: undefined }, // it may name the file that is about to be written
+    cwd,
+    terminal: false,
+  })
+  const said = keys.filter(({ source }) => source === 'environment').map(({ key }) => key.path)
+  return said.includes('database.url') || said.includes('database.host') ? 'saas' : 'simple'
 }
 
 /** A relative path in a file would be read from the file's folder. */
