@@ -12,7 +12,7 @@ const SLICE_ROWS = 2000
 interface TableFacts {
   /** Its rows refer to each other, and are few. */
   inOneGo?: true
-  /** Whatever changes it adds a row to this table or to `usage`, so its newest row tells whether it has changed. */
+  /** It is large. Whatever changes its rows adds or takes away one, here or in `usage`, so that their number and the newest tell. */
   grows?: true
 }
 
@@ -157,9 +157,9 @@ export async function fingerprintOf(sqlite: Db, shapes: readonly TableShape[]): 
 }
 
 async function newestOf(sqlite: Db, name: TableName): Promise<string> {
-  const { rows } = await sql<{ newest: number | null }>`
-    select max(rowid) as newest from ${sql.table(name)}`.execute(sqlite)
-  return String(rows[0]?.newest)
+  const { rows } = await sql<{ newest: number | null; rows: number }>`
+    select max(rowid) as newest, count(*) as rows from ${sql.table(name)}`.execute(sqlite)
+  return JSON.stringify(rows)
 }
 
 async function* slicesOf(sqlite: Db, shape: TableShape): AsyncGenerator<Slice> {

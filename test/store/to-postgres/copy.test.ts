@@ -87,7 +87,12 @@ async function fillEverything(store: Store, database: Db): Promise<Scene> {
   await store.users.credit({ id: userId, amountNanoUsd: -7, note: NASTY, by })
   await store.accounts.add({ ...accountNamed('other'), headers: { 'x-a': NASTY }, expiresAtMs: START_MS })
   await store.secrets.putIfAbsent({ name: 'api_key_hash', sealed: 'sealed' })
-  await store.objects.keep({ objects: [{ accountId, id: 'file-1', kind: 'file', userId, createdAtMs: START_MS }] })
+  await store.objects.keep({
+    objects: [
+      { accountId, id: 'file-1', kind: 'file', userId, createdAtMs: START_MS },
+      { accountId, id: 'file-2', kind: 'file', userId, createdAtMs: START_MS },
+    ],
+  })
   await sql`insert into prices values ('anthropic', 'm', 0, ${JSON.stringify({ note: NASTY })}, '')`.execute(database)
   await store.usage.record(callOf(scene, { atMs: START_MS - 86_400_000 }), false)
   await store.usage.prune({ beforeMs: START_MS - 3_600_000, by })
@@ -239,6 +244,10 @@ t.test('a source that was changed in between is copied anew', async (t) => {
     'a user': (store) => store.users.add(userCalled('new@example.com')),
     'a call that costs nothing': (store) =>
       store.usage.record(freeCallOf({ userId: 'u', keyId: 'k', groupId: 'g', accountId: 'a' }), false),
+    'what no longer lies at an account': async (store, database) => {
+      const { account_id } = await database.selectFrom('account_objects').select('account_id').executeTakeFirstOrThrow()
+      await store.objects.drop({ accountId: account_id, id: 'file-1' })
+    },
     'an account’s windows': (_store, database) => sql`update accounts set windows = '[1]'`.execute(database),
     'what lies at an account': (store) =>
       store.objects.keep({ objects: [{ accountId: 'a', id: 'f', kind: 'file', userId: 'u', createdAtMs: 1 }] }),
