@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { parseArgs } from 'node:util'
+import { pgbouncerProgram, postgresPrograms } from '../test/support/postgres-programs.ts'
 import { collectOutput, leakedSecrets } from '../test/support/secrets.ts'
 
 // Every check of the project, in one run that ends with a line of counts. Called by bin/test.
@@ -114,6 +115,15 @@ function testFiles(): string[] {
     .sort()
 }
 
+/** Tests on a real PostgreSQL start one by themselves, but cannot fetch it. Says what is missing for these files. */
+function missingFor(files: string[]): string[] {
+  const needs = (what: RegExp) => files.some((file) => what.test(readFileSync(join(ROOT, file), 'utf8')))
+  const missing: string[] = []
+  if (postgresPrograms() === null && needs(/support\/postgres\.ts/)) missing.push('postgresql')
+  if (pgbouncerProgram() === null && needs(/PgBouncerProcess/)) missing.push('pgbouncer')
+  return missing
+}
+
 function testFilesAt(path: string): string[] {
   const files = globSync([path, join(path, '**/*.test.ts')], { cwd: ROOT }).filter((file) => file.endsWith('.test.ts'))
   if (files.length === 0) {
@@ -129,7 +139,12 @@ if (positionals.length === 0) {
 }
 if (!isTapBuilt()) await run('tap', ['build'])
 const before = counts.passed
-await runTests(testFiles())
+const files = testFiles()
+const missing = missingFor(files)
+if (missing.length > 0) {
+  note(`some of these tests need a server of their own to start: apt-get install ${missing.join(' ')}`, false)
+}
+await runTests(files)
 if (counts.passed === before) note('at least one test passed', false)
 const leaks = leakedSecrets(scratch)
 for (const leak of leaks) process.stdout.write(`a secret of the tests is in ${leak}\n`)

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { type Config, inRunMode } from '../config/load.ts'
 import { networks } from '../config/schema.ts'
 import { GatewayError } from '../domain/errors.ts'
@@ -22,6 +21,7 @@ import { AdminSocket, prepareAdminFolder } from '../server/admin.ts'
 import { adminSocketAt, PLACES_MAX } from '../server/admin-place.ts'
 import { GatewayServer } from '../server/server.ts'
 import { openStore } from '../store/open.ts'
+import { lockFileOf } from '../store/place.ts'
 import { Presence } from '../store/presence.ts'
 import { lockDataDir, lockFile } from '../store/sqlite.ts'
 import type { Store } from '../store/store.ts'
@@ -46,7 +46,7 @@ export interface Daemon extends AsyncDisposable {
 export async function startDaemon(config: Config, log: Logger, { isWorker = false } = {}): Promise<Daemon> {
   requireSafeListening(config)
   await using parts = new AsyncDisposableStack()
-  if (!config.database) parts.use(lockDataDir(join(config.dataDir, 'lock.db')))
+  if (!config.database) parts.use(lockDataDir(lockFileOf(config)))
   const clock = systemClock
   const processId = newId('prs')
   const store = parts.use(await openStore(config, 'daemon', { id: processId, clock, log }))

@@ -1,4 +1,5 @@
 import { Argument, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { parsePostgresUrl } from '../config/postgres-server.ts'
 import { isGatewayError } from '../domain/errors.ts'
 import { parseMultiplier, parseUsd } from '../domain/money.ts'
 import { parseDuration } from '../lib/duration.ts'
@@ -32,6 +33,16 @@ export function listFlag<T>(read: (text: string) => T): (text: string, before: T
 export const usdFlag = flag(parseUsd)
 export const multiplierFlag = flag(parseMultiplier)
 export const textListFlag = listFlag((text) => text)
+
+/** Where a PostgreSQL is; the text as it was given. */
+export const postgresUrlFlag = (text: string): string => {
+  try {
+    parsePostgresUrl(text)
+    return text
+  } catch (error) {
+    throw new InvalidArgumentError(`the URL ${(error as Error).message}`)
+  }
+}
 
 /** A whole number of at least `min`. */
 export function wholeFlag(min: number): (text: string) => number {

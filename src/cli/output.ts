@@ -73,6 +73,13 @@ export class Output {
     if (!this.#options.quiet) this.#streams.stderr.write(`${text}\n`)
   }
 
+  /** Talk that takes the place of the last such line; with '' it is gone. False where there is no terminal to do that on. */
+  redraw(text: string): boolean {
+    if (!this.#streams.stderr.isTTY || this.#options.quiet) return false
+    this.#streams.stderr.write(`\r\u001b[K${text}`)
+    return true
+  }
+
   /** What `--quiet` does not silence. */
   warn(text: string): void {
     this.#streams.stderr.write(`${this.styleError('yellow', 'warning:')} ${redact(text)}\n`)

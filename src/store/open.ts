@@ -1,15 +1,15 @@
-import { join } from 'node:path'
 import type { Config } from '../config/load.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Logger } from '../lib/log.ts'
 import type { StoreDriver } from './driver.ts'
 import { kyselyStore } from './kysely-store.ts'
 import { requireCurrentSchema } from './migrate.ts'
-import { databaseFile, type WhichDatabase } from './place.ts'
+import { databaseFile, spillFileOf, type WhichDatabase } from './place.ts'
 import { SpillFile } from './spill.ts'
 import { ownSpillFile } from './spill-place.ts'
 import { openSqlite } from './sqlite.ts'
 import type { Store } from './store.ts'
+import { requireWholeCopy } from './to-postgres/half-copied.ts'
 
 type Role = 'daemon' | 'command'
 
@@ -26,6 +26,7 @@ export async function openStore(
   await using opened = new AsyncDisposableStack()
   const driver = opened.use(await openDriver(config, role, process.log))
   await requireCurrentSchema(driver.reader)
+  if (config.database) await requireWholeCopy(driver.reader)
   const locks = opened.use(new DisposableStack())
   const store = await kyselyStore(driver, {
     clock: process.clock,
@@ -52,5 +53,5 @@ async function openDriver(config: WhichDatabase, role: Role, log: Logger): Promi
 
 /** On SQLite the data directory has one `serve`; on PostgreSQL each of several takes a spill file of its own. */
 function openSpill({ dataDir, database }: WhichDatabase, locks: DisposableStack): Promise<SpillFile> {
-  return database ? ownSpillFile(dataDir, locks) : SpillFile.open(join(dataDir, 'spill.log'))
+  return database ? ownSpillFile(dataDir, locks) : SpillFile.open(spillFileOf({ dataDir }))
 }

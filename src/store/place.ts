@@ -15,6 +15,16 @@ export function databaseFile(config: Pick<Config, 'dataDir'>): string {
   return join(config.dataDir, 'subgate.db')
 }
 
+/** Locked by the one `serve` that a data directory may have on SQLite: see `lockDataDir`. */
+export function lockFileOf(config: Pick<Config, 'dataDir'>): string {
+  return join(config.dataDir, 'lock.db')
+}
+
+/** Where its records wait meanwhile while the database cannot take them. */
+export function spillFileOf(config: Pick<Config, 'dataDir'>): string {
+  return join(config.dataDir, 'spill.log')
+}
+
 /** The database as operators know it: a file, or a server without its password. */
 export function databaseName(config: WhichDatabase): string {
   return config.database ? serverName(config.database.server) : databaseFile(config)

@@ -130,7 +130,7 @@ export class ChangeListener implements AsyncDisposable {
 }
 
 /** A pooler gives each client a number of its own in the place of the server process's. */
-async function isPooled(client: pg.Client): Promise<boolean> {
+export async function isPooled(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
   return rows[0]?.pid !== (client as unknown as { processID: number }).processID
 }

@@ -1,4 +1,4 @@
-import { changesSince, readRevision } from './queries/changes.ts'
+import { changesBetween, readRevision } from './queries/changes.ts'
 import type { Db } from './queries/db.ts'
 import type { Change } from './store.ts'
 
@@ -31,9 +31,11 @@ export function followRevision(
   /** What is new; undefined for nothing. */
   async function news(): Promise<Change[] | null | undefined> {
     const before = seen
-    seen = await readRevision(reader)
+    const now = await readRevision(reader)
+    seen = now
     if (missed) return null
-    return before === null || before === seen ? undefined : changesSince(reader, before)
+    // What comes in between the two reads is the next look's.
+    return before === null || before === now ? undefined : changesBetween(reader, before, now)
   }
 
   async function look(): Promise<void> {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { GatewayError, isGatewayError } from '../domain/errors.ts'
 import type { RecordEntry } from './queries/record.ts'
@@ -47,14 +47,7 @@ export class SpillFile implements AsyncDisposable {
         await writeAll(file, bytes.subarray(bytesRead), bytesRead)
         await file.sync()
       }
-      const isOurs = bytes.toString('latin1', 0, MAGIC.length) === MAGIC
-      if (!isOurs && bytes.some((byte) => byte !== 0)) {
-        throw new GatewayError('unavailable', `${path} is damaged, or is no spill file`, {
-          hint: 'It may hold charges that are not stored yet: keep a copy of it, then move it away.',
-        })
-      }
-      const epoch = isOurs ? bytes.readUInt32LE(MAGIC.length) : 0
-      const { entries, end } = isOurs ? readEntries(bytes, epoch) : { entries: [], end: HEADER_BYTES }
+      const { isOurs, epoch, entries, end } = parse(path, bytes)
       const spill = new SpillFile(file, size, epoch, end, entries)
       if (!isOurs) await spill.#startOver()
       opened.move()
@@ -136,6 +129,28 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
   for (let done = 0; done < bytes.length; ) {
     done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
   }
+}
+
+/** What is in a spill file that nobody has open, oldest first; nothing where there is none. Throws `unavailable` if it is something else. */
+export async function readSpilled(path: string): Promise<RecordEntry[]> {
+  try {
+    return parse(path, await readFile(path)).entries
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** Throws `unavailable` if these are not the bytes of a spill file, whole or just made. */
+function parse(path: string, bytes: Buffer): { isOurs: boolean; epoch: number; entries: RecordEntry[]; end: number } {
+  if (bytes.toString('latin1', 0, MAGIC.length) === MAGIC) {
+    const epoch = bytes.readUInt32LE(MAGIC.length)
+    return { isOurs: true, epoch, ...readEntries(bytes, epoch) }
+  }
+  if (bytes.every((byte) => byte === 0)) return { isOurs: false, epoch: 0, entries: [], end: HEADER_BYTES }
+  throw new GatewayError('unavailable', `${path} is damaged, or is no spill file`, {
+    hint: 'It may hold charges that are not stored yet: keep a copy of it, then move it away.',
+  })
 }
 
 function encode(entry: RecordEntry, epoch: number): Buffer {

@@ -217,6 +217,22 @@ t.test('operators who want the same name at once: one gets it, the others hear w
   for (const refusal of refusals) t.match(refusal, { code: 'conflict', message: /already a user/ })
 })
 
+t.test("operators' writes that wait for each other leave connections to records", async (t) => {
+  await using place = await newPlace()
+  const store = await place.open({ config: { poolSize: 3, lockTimeoutMs: 10_000 } })
+  const scene = await addScene(store, 1_000_000)
+  await whileLocked(
+    place,
+    (other) => sql`select 1 from revision for update`.execute(other),
+    async (giveBack) => {
+      const adding = Array.from({ length: 20 }, (_, n) => store.users.add(userCalled(`${n}@example.com`)))
+      t.equal(await store.usage.record(callOf(scene), false), 'committed')
+      await giveBack(1)
+      await Promise.all(adding)
+    },
+  )
+})
+
 t.test('calls that end while older ones are pruned are neither lost nor counted twice', async (t) => {
   await using place = await newPlace()
   const [store, other] = [await place.open(), await place.open()]

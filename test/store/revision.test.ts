@@ -53,6 +53,32 @@ t.test('a store that does not answer from the first look on', async (t) => {
   await database.destroy()
 })
 
+t.test('a change that comes in the middle of a look is told once', async (t) => {
+  const { database, change, seen } = await feed()
+  let look = () => {}
+  let readings = 0
+  const between = database.withPlugin({
+    transformQuery: ({ node }) => node,
+    async transformResult({ result }) {
+      if (++readings === 2) await change('b') // the look at `a` knows the revision, and has not read the changes
+      return result
+    },
+  })
+  const wake = (woken: () => void) => {
+    look = woken
+    return () => {}
+  }
+  t.teardown(followRevision(between, (changes) => seen.push(changes), wake))
+  await until(() => readings === 1)
+  await change('a')
+  look()
+  await until(() => seen.length > 0)
+  look()
+  await until(() => seen.length > 1)
+  t.same(seen, [[{ kind: 'user', subject: 'a' }], [{ kind: 'user', subject: 'b' }]])
+  await database.destroy()
+})
+
 t.test('changes that come together are told together, and stopped is stopped', async (t) => {
   const { database, looks, change, seen } = await feed()
   const stop = followRevision(database, (changes) => seen.push(changes))

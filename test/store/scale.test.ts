@@ -4,7 +4,7 @@ import t from 'tap'
 import { newCallId } from '../../src/lib/id.ts'
 import type { StoreDriver } from '../../src/store/driver.ts'
 import { migrateUp } from '../../src/store/migrate.ts'
-import { changesSince } from '../../src/store/queries/changes.ts'
+import { changesBetween } from '../../src/store/queries/changes.ts'
 import { callerOf } from '../../src/store/queries/keys.ts'
 import { lastLedger, listLedger, readStanding } from '../../src/store/queries/ledger.ts'
 import { listCalls, readConsumption, reportUsage, showCall, tailCalls } from '../../src/store/queries/usage.ts'
@@ -80,7 +80,7 @@ t.test('what is asked often, or of tables that grow without end, is answered by 
   const times = { fromMs: START_MS, toMs: START_MS + 1 }
   const asked: Record<string, () => Promise<unknown>> = {
     'a caller': () => callerOf(database, 'hash'),
-    'the changes since': () => changesSince(database, 5),
+    'the changes since': () => changesBetween(database, 5, 8),
     'a call': () => showCall(database, ids[0] ?? '').catch(() => {}),
     'a page of calls': () => listCalls(database, { after: ids[0], limit: 100, userId }),
     'calls of a time': () => listCalls(database, { ...times, limit: 100, userId }),

@@ -1,15 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -20,6 +11,7 @@ import type { PostgresServer } from '../../src/config/postgres-server.ts'
 import { migrateUp } from '../../src/store/migrate.ts'
 import { connectPostgresForMigration, openPostgres } from '../../src/store/postgres.ts'
 import { databaseOn, newPool } from '../../src/store/postgres-connection.ts'
+import { pgbouncerProgram, postgresPrograms } from './postgres-programs.ts'
 import { keepSecret } from './secrets.ts'
 import { type WorldMaker, world } from './store.ts'
 
@@ -31,18 +23,10 @@ const TEMPLATE = 'migrated'
 /** Linux's file system in memory. */
 const MEMORY = '/dev/shm'
 
-export const PGBOUNCER = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer'].find((path) => existsSync(path))
-
-/** Where Debian and others keep the programs of the newest server; throws with what to do where there is none. */
 function programs(): string {
-  const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : []
-  const folders = [
-    ...versions.sort((a, b) => Number(b) - Number(a)).map((version) => `/usr/lib/postgresql/${version}/bin`),
-    ...(process.env.PATH ?? '').split(':'),
-  ]
-  const folder = folders.find((path) => existsSync(join(path, 'initdb')))
-  if (folder) return folder
-  throw new Error('these tests need PostgreSQL: apt-get install postgresql (bin/test starts a private one by itself)')
+  const folder = postgresPrograms()
+  if (folder !== null) return folder
+  throw new Error('these tests need PostgreSQL: apt-get install postgresql')
 }
 
 /** PostgreSQL and PgBouncer refuse to run as root. */
@@ -214,7 +198,8 @@ export class PgBouncerProcess implements AsyncDisposable {
   }
 
   static async start(server: PostgresServerProcess, poolSize = 8): Promise<PgBouncerProcess> {
-    if (!PGBOUNCER) throw new Error('these tests need PgBouncer: apt-get install pgbouncer')
+    const program = pgbouncerProgram()
+    if (program === null) throw new Error('these tests need PgBouncer: apt-get install pgbouncer')
     const folder = privateFolder('subgate-pgbouncer-', memory())
     const port = await freePort()
     writeFileSync(join(folder, 'users.txt'), `"${USER}" "${PASSWORD}"\n`)
@@ -233,7 +218,7 @@ default_pool_size = ${poolSize}
 max_client_conn = 200
 `,
     )
-    const child = spawn(PGBOUNCER, [join(folder, 'pgbouncer.ini')], { ...asPostgres, cwd: folder, stdio: 'ignore' })
+    const child = spawn(program, [join(folder, 'pgbouncer.ini')], { ...asPostgres, cwd: folder, stdio: 'ignore' })
     const bouncer = new PgBouncerProcess(port, folder, child)
     await server.query('postgres', 'select 1')
     for (;;) {

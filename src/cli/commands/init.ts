@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { InvalidArgumentError } from 'commander'
-import { userConfigFile } from '../../config/load.ts'
-import { parsePostgresUrl } from '../../config/postgres-server.ts'
+import { loadConfig, userConfigFile } from '../../config/load.ts'
 import type { ProviderName } from '../../domain/account.ts'
 import { GatewayError } from '../../domain/errors.ts'
 import { accountsInEnvironment, importAccounts } from '../../operations/import-accounts.ts'
@@ -17,7 +16,7 @@ import {
 import { databaseName } from '../../store/place.ts'
 import { clientLines, gatewayUrl } from '../client-lines.ts'
 import type { Context } from '../context.ts'
-import { choiceOption, flag } from '../options.ts'
+import { choiceOption, flag, postgresUrlFlag } from '../options.ts'
 import { ownCommand } from '../own-command.ts'
 import type { Fill } from '../program.ts'
 import { canAsk } from '../prompt.ts'
@@ -31,7 +30,11 @@ export const fill: Fill = (init, act) => {
     .addOption(
       choiceOption('--mode <mode>', 'simple: nobody is billed; saas: balances are debited', ['simple', 'saas']),
     )
-    .option('--database-url <url>', 'PostgreSQL instead of a SQLite file: postgres://user:password@host/name', urlFlag)
+    .option(
+      '--database-url <url>',
+      'PostgreSQL instead of a SQLite file: postgres://user:password@host/name',
+      postgresUrlFlag,
+    )
     .option('--listen <host:port>', 'where to listen (default: 127.0.0.1:8080)', listenFlag)
     .option('--admin-email <email>', `the first user (default: ${DEFAULT_ADMIN})`)
     .option('--yes', 'take the defaults, do not ask')
@@ -50,15 +53,6 @@ export const listenFlag = flag((text) => {
     throw new InvalidArgumentError(`'${text}' is not HOST:PORT`)
   }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port }
-})
-
-const urlFlag = flag((text) => {
-  try {
-    parsePostgresUrl(text)
-    return text
-  } catch (error) {
-    throw new InvalidArgumentError(`the URL ${(error as Error).message}`)
-  }
 })
 
 /** Configuration values that a `--listen` flag stands for. */
@@ -103,7 +97,7 @@ function configFileOf(context: Context): string {
 }
 
 function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): FirstConfig {
-  const runMode = flags.mode ?? (flags.databaseUrl === undefined ? 'simple' : 'saas')
+  const runMode = flags.mode ?? (flags.databaseUrl === undefined ? modeInEnvironment(io, dataDir) : 'saas')
   return {
     runMode,
     host: flags.listen?.host ?? (runMode === 'saas' ? '0.0.0.0' : '127.0.0.1'),
@@ -111,6 +105,18 @@ function firstConfigOf({ flags: { dataDir }, io }: Context, flags: InitFlags): F
     dataDir: absolute(io.cwd, dataDir ?? io.env.SUBGATE_DATA_DIR),
     databaseUrl: flags.databaseUrl ?? null,
   }
+}
+
+/** Whoever has PostgreSQL in the environment is there to bill, as in any configuration that does not say otherwise. */
+function modeInEnvironment({ env, cwd }: Context['io'], dataDir: string | undefined): FirstConfig['runMode'] {
+  const { keys } = loadConfig({
+    flags: { data_dir: dataDir },
+    env: { ...env, SUBGATE_CONFIG: undefined }, // it may name the file that is about to be written
+    cwd,
+    terminal: false,
+  })
+  const said = keys.filter(({ source }) => source === 'environment').map(({ key }) => key.path)
+  return said.includes('database.url') || said.includes('database.host') ? 'saas' : 'simple'
 }
 
 /** A relative path in a file would be read from the file's folder. */

@@ -2,7 +2,9 @@ import { migrateUp, migrationStatus } from '../../store/migrate.ts'
 import { withDatabase } from '../../store/place.ts'
 import type { Context } from '../context.ts'
 import { examples } from '../examples.ts'
+import { postgresUrlFlag } from '../options.ts'
 import type { Fill } from '../program.ts'
+import { TO_POSTGRES_HELP, toPostgres } from '../to-postgres.ts'
 
 export const fill: Fill = (migrate, act) => {
   migrate
@@ -16,6 +18,13 @@ export const fill: Fill = (migrate, act) => {
     .option('--dry-run', 'only say what would be applied')
     .addHelpText('after', examples('subgate migrate up --dry-run', 'subgate migrate up'))
     .action(act(up))
+  migrate
+    .command('to-postgres')
+    .summary('copy the SQLite store into an empty PostgreSQL database, and prove the copy')
+    .option('--database-url <url>', 'where to (default: the configured database)', postgresUrlFlag)
+    .option('--dry-run', 'only say what would be copied')
+    .addHelpText('after', TO_POSTGRES_HELP)
+    .action(act(toPostgres))
 }
 
 async function status(context: Context): Promise<void> {

@@ -82,9 +82,15 @@ export async function readRevision(db: Db): Promise<number> {
   return row.revision
 }
 
-/** What changed after a revision that is not the last; null if the feed does not begin there. */
-export async function changesSince(db: Db, revision: number): Promise<Change[] | null> {
-  const rows = await db.selectFrom('changes').selectAll().where('revision', '>', revision).orderBy('revision').execute()
-  if (rows[0]?.revision !== revision + 1) return null
+/** What changed after a revision, up to a later one; null if the feed does not begin there. */
+export async function changesBetween(db: Db, after: number, upTo: number): Promise<Change[] | null> {
+  const rows = await db
+    .selectFrom('changes')
+    .selectAll()
+    .where('revision', '>', after)
+    .where('revision', '<=', upTo)
+    .orderBy('revision')
+    .execute()
+  if (rows[0]?.revision !== after + 1) return null
   return rows.map((row) => ({ kind: row.kind as Change['kind'], subject: row.subject }))
 }

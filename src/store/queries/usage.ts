@@ -314,7 +314,8 @@ export function usageAsCells(where: ReturnType<typeof sql>) {
 }
 
 export async function journalCalls(trx: Trx, input: { processId: string; calls: CallRecord[] }): Promise<void> {
-  // A trace that was overtaken by its call's record would never be taken away.
+  // A trace that was overtaken by its call's record would stay until its process has ended, as one that is overtaken in
+  // this very moment does on PostgreSQL.
   const known = new Set(
     await recordedOf(
       trx,
