@@ -57,7 +57,9 @@ export class RedisConnection implements AsyncDisposable {
   static async open(settings: RedisSettings): Promise<RedisConnection> {
     const connection = new RedisConnection(settings)
     try {
-      await Promise.all([connect(connection.#commands), connect(connection.#messages)])
+      // One after the other: whoever is let go of amid a TLS handshake may throw where nobody listens.
+      await connect(connection.#commands)
+      await connect(connection.#messages)
       await connection.#greet()
     } catch (error) {
       await connection[Symbol.asyncDispose]()

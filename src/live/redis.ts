@@ -121,6 +121,10 @@ export class RedisLiveState implements LiveState {
     this.#stopBeating ??= this.#setTimer(BEAT_MS, () => this.#beatAgain())
   }
 
+  async ping(): Promise<void> {
+    await this.#ask('spent_by', '')
+  }
+
   async admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding | UnknownUsage> {
     const { callId, candidates } = request
     const body = requestToWire(request, candidates, this.#clock())
