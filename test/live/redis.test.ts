@@ -276,6 +276,19 @@ t.test('a Redis that does not answer is said so, and its late answers give nothi
   await admitted(live)
 })
 
+t.test('a master that becomes a replica is left, and taken again when it is one no more', async (t) => {
+  const server = await startRedis(t)
+  const live = await join(t, server.url, 'here')
+  const { callId } = await admitted(live)
+  await server.command('REPLICAOF', '127.0.0.1', '1')
+  await t.rejects(live.admit(request()), { code: 'unavailable', message: /READONLY/ })
+  await sleep(500)
+  await t.rejects(live.admit(request()), { code: 'unavailable' })
+  await server.command('REPLICAOF', 'NO', 'ONE')
+  await until('it goes on', async () => (await live.admissions())[0]?.callId === callId, 15_000)
+  t.match(await live.admit(request()), { kind: 'ticket' })
+})
+
 t.test('functions that somebody flushed are loaded again', async (t) => {
   const server = await startRedis(t)
   const live = await join(t, server.url, 'here')
