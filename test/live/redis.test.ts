@@ -236,7 +236,9 @@ t.test('a Redis that begins anew learns what runs and who waits; what ended mean
   const limits = [{ subject: 'key' as const, id: 'kv', limits: [limitOf('requests', 2)] }]
   const limited = { userId: 'v', userConcurrency: null, keyId: 'kv', limits }
   const counted = await admitted(here, limited)
-  const waiting = await inLine(there, two)
+  const money = { balanceNanoUsd: 1000, keySpentNanoUsd: 0, recordedCallIds: [] }
+  await there.learn({ userId: 'u', keyId: 'k' }, async () => money)
+  const waiting = await inLine(there, { ...two, needsBalance: true })
   const outcome = there.await(waiting, NEVER)
   await server.kill()
   await until(
@@ -251,7 +253,7 @@ t.test('a Redis that begins anew learns what runs and who waits; what ended mean
   await t.rejects(here.admit(request()), { code: 'unavailable', message: /Redis/ })
   await there.settle(ends, END) // told when it is there again
   await server.start()
-  t.match(await outcome, { kind: 'admission', callId: waiting.callId })
+  t.match(await outcome, { kind: 'admission', callId: waiting.callId }, 'its money is unknown now, and does not matter')
   await until('all are told of', async () => (await here.admissions()).length === 3, 10_000)
   t.same(
     (await here.admissions()).map(({ callId }) => callId).sort(),
