@@ -291,6 +291,17 @@ t.test('a master that becomes a replica is left, and taken again when it is one 
   t.match(await live.admit(request()), { kind: 'ticket' })
 })
 
+t.test('a Redis that will not do when it is there again is tried again', async (t) => {
+  const server = await startRedis(t)
+  const live = await join(t, server.url, 'here')
+  await server.command('ACL', 'SETUSER', 'default', '-function')
+  await server.command('CLIENT', 'KILL', 'TYPE', 'normal')
+  await sleep(500)
+  await t.rejects(live.admit(request()), { code: 'unavailable' })
+  await server.command('ACL', 'SETUSER', 'default', '+function')
+  await until('it goes on', async () => (await live.admissions()).length === 0, 15_000)
+})
+
 t.test('functions that somebody flushed are loaded again', async (t) => {
   const server = await startRedis(t)
   const live = await join(t, server.url, 'here')
