@@ -195,7 +195,7 @@ function newClient({ url }: RedisSettings, commandTimeout: number | undefined): 
     maxRetriesPerRequest: 0,
     reconnectOnError: ({ message }) => message.startsWith('READONLY'), // it was a master, and is a replica now
     retryStrategy: (times: number) => {
-      const longest = Math.min(RECONNECT_MIN_MS * 2 ** Math.min(times, 10), RECONNECT_MAX_MS)
+      const longest = Math.min(RECONNECT_MIN_MS * 2 ** Math.min(times - 1, 10), RECONNECT_MAX_MS)
       return Math.ceil(longest * (0.5 + Math.random() / 2))
     },
   }

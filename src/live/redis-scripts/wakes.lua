@@ -1,4 +1,5 @@
--- What was to happen by now, done before anything else, and each at its own time: waits that are over, and grants that nobody confirmed.
+-- What was to happen by now, done before anything else, and each at its own time: waits that are over, and grants that
+-- nobody confirmed.
 
 --- So much is caught up with in one step at most; the next one goes on.
 local CAUGHT_UP_MAX = 1000

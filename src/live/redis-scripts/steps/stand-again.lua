@@ -1,4 +1,5 @@
--- A call that Redis has lost stands in line again, as `admit` and `move` were asked for it. What has to be learnt anew does not hold it up.
+-- A call that Redis has lost stands in line again, as `admit` and `move` were asked for it. What has to be learnt anew
+-- does not hold it up.
 step('stand_again', function()
   local request = body()
   local waiting = Line.get(request.id)
