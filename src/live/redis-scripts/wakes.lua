@@ -6,11 +6,12 @@ local CAUGHT_UP_MAX = 1000
 
 --- A grant was not heard of: its slots go to the next, and its ticket back to its place, until its process is heard of.
 local function take_back(id)
-  local arrival = cmsgpack.unpack(call('HGET', at('granted'), id))
+  local packed, running = call('HGET', at('granted'), id), Running.get(id)
   Outcomes.drop_grant(id)
+  if not packed or not running then return end
+  local arrival = cmsgpack.unpack(packed)
   Outcomes.drop(arrival.process, id)
   Processes.put_to_sleep(arrival.process)
-  local running = Running.get(id)
   local account = running.account
   if arrival.moving then
     Serving.leave_account(running)
@@ -25,7 +26,7 @@ local function take_back(id)
   if arrival.passes > 0 then
     for _ = 1, arrival.passes do Line.pass(id, PASSES_MAX) end
   end
-  call('ZADD', at('wakes'), max(NOW + 1, arrival.deadline), id)
+  watch(arrival)
   Serving.serve_line(arrival.user, account)
 end
 
