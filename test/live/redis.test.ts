@@ -302,6 +302,20 @@ t.test('a Redis that will not do when it is there again is tried again', async (
   await until('it goes on', async () => (await live.admissions()).length === 0, 15_000)
 })
 
+t.test('a Redis without memory refuses calls, and takes what they give back', async (t) => {
+  const server = await startRedis(t)
+  const live = await join(t, server.url, 'here')
+  const running = await admitted(live)
+  const waiting = await inLine(live)
+  const outcome = live.await(waiting, NEVER)
+  await server.command('CONFIG', 'SET', 'maxmemory', '1')
+  await t.rejects(live.admit(request()), { code: 'unavailable', message: /OOM/ })
+  await live.settle(running, END)
+  t.match(await outcome, { kind: 'admission', callId: waiting.callId })
+  await server.command('CONFIG', 'SET', 'maxmemory', '0')
+  t.match(await live.admissions(), [{ callId: waiting.callId }])
+})
+
 t.test('functions that somebody flushed are loaded again', async (t) => {
   const server = await startRedis(t)
   const live = await join(t, server.url, 'here')
