@@ -95,6 +95,16 @@ install_packages() {
   fetch "first use: getting packages" env PATH="$(dirname "$node"):$PATH" "$@" --prefix "$root" --ignore-scripts --no-audit --no-fund --loglevel error
 }
 
+# Tests start a Redis of their own. As root, where there is apt, it is fetched; RUNLEVEL keeps its service from starting.
+install_servers() {
+  command -v redis-server >/dev/null 2>&1 && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    fail "the tests need redis-server 7 or newer: install it (on Debian: apt-get install redis-server)"
+  fi
+  fetch "first use: getting redis-server" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    sh -c 'apt-get install -y --no-install-recommends redis-server || { apt-get update && apt-get install -y --no-install-recommends redis-server; }'
+}
+
 # One process at a time: others wait until it is done. A lock whose owner has died is taken over.
 with_lock() {
   lock="$runtime/lock"
@@ -122,10 +132,16 @@ prepare() {
     node=$(find_node)
   fi
   packages_are_there "$1" || install_packages "$1"
+  [ "$1" = run ] || install_servers
+}
+
+# Whether everything has been fetched.
+is_prepared() {
+  [ -n "$node" ] && packages_are_there "$1" && { [ "$1" = run ] || command -v redis-server >/dev/null 2>&1; }
 }
 
 # bootstrap run|test: what the program needs, or what its tests need as well.
 bootstrap() {
   node=$(find_node)
-  if [ -z "$node" ] || ! packages_are_there "$1"; then with_lock prepare "$1"; fi
+  is_prepared "$1" || with_lock prepare "$1"
 }

@@ -13,6 +13,8 @@ import type { Consumption, Limit, Limited, LimitStanding, Refusal } from '../dom
  */
 export interface LiveState extends AsyncDisposable {
   readonly processId: string
+  /** Rejects with `unavailable` while live state does not answer. */
+  ping(): Promise<void>
   /**
    * One step: the caller's limits, user's and key's slot, the bound or best account within its limits with its slot, and
    * the reservations; or a place in line. A call over a limit that only time gives back is refused at once: it does not

@@ -44,6 +44,8 @@ export class MemoryLiveState implements LiveState {
     })
   }
 
+  async ping(): Promise<void> {}
+
   #beat(): void {
     this.#state.beat(this.processId)
     this.#stopBeating = this.#setTimer(BEAT_MS, () => this.#beat())

@@ -47,6 +47,7 @@ export class RedisConnection implements AsyncDisposable {
   readonly #reconnected = new Set<() => void>()
   /** Null while there is no connection. */
   #prefix: string | null = null
+  #isClosed = false
 
   private constructor(settings: RedisSettings) {
     this.#commands = newClient(settings, COMMAND_TIMEOUT_MS)
@@ -57,7 +58,9 @@ export class RedisConnection implements AsyncDisposable {
   static async open(settings: RedisSettings): Promise<RedisConnection> {
     const connection = new RedisConnection(settings)
     try {
-      await Promise.all([connect(connection.#commands), connect(connection.#messages)])
+      // One after the other: whoever is let go of amid a TLS handshake may throw where nobody listens.
+      await connect(connection.#commands)
+      await connect(connection.#messages)
       await connection.#greet()
     } catch (error) {
       await connection[Symbol.asyncDispose]()
@@ -109,6 +112,7 @@ export class RedisConnection implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true
     this.#prefix = null
     this.#commands.disconnect()
     this.#messages.disconnect()
@@ -132,8 +136,11 @@ export class RedisConnection implements AsyncDisposable {
       if (this.#commands.status === 'ready') await this.#greet()
       for (const listener of this.#reconnected) listener()
     } catch {
-      // It is lost again, or is another one that will not do: whoever asks is told so.
+      // It is lost again, or will not do, now or for good. Whoever asks is told so, and it is tried again.
       this.#prefix = null
+      setTimeout(() => {
+        if (!this.#isClosed) this.#commands.disconnect(true)
+      }, RECONNECT_MAX_MS).unref()
     }
   }
 
@@ -186,8 +193,9 @@ function newClient({ url }: RedisSettings, commandTimeout: number | undefined): 
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
+    reconnectOnError: ({ message }) => message.startsWith('READONLY'), // it was a master, and is a replica now
     retryStrategy: (times: number) => {
-      const longest = Math.min(RECONNECT_MIN_MS * 2 ** Math.min(times, 10), RECONNECT_MAX_MS)
+      const longest = Math.min(RECONNECT_MIN_MS * 2 ** Math.min(times - 1, 10), RECONNECT_MAX_MS)
       return Math.ceil(longest * (0.5 + Math.random() / 2))
     },
   }

@@ -33,6 +33,7 @@ const FILES = [
   readAsset('src/live/redis-scripts/steps/beat.lua'),
   readAsset('src/live/redis-scripts/steps/leave.lua'),
   readAsset('src/live/redis-scripts/steps/register.lua'),
+  readAsset('src/live/redis-scripts/steps/stand-again.lua'),
   readAsset('src/live/redis-scripts/steps/begin-look.lua'),
   readAsset('src/live/redis-scripts/steps/end-look.lua'),
   readAsset('src/live/redis-scripts/steps/drop-look.lua'),
@@ -65,6 +66,7 @@ export type StepName =
   | 'beat'
   | 'leave'
   | 'register'
+  | 'stand_again'
   | 'begin_look'
   | 'end_look'
   | 'drop_look'

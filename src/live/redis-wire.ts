@@ -1,3 +1,4 @@
+import { GatewayError } from '../domain/errors.ts'
 import {
   type Consumption,
   isKept,
@@ -128,22 +129,26 @@ export type WireOutcome =
   | ['gone']
   | ['ended']
 
-/** Finds a limit that a step names. */
-export type FindLimit = (subject: LimitSubject, id: string, name: string) => Limit
+/** Finds a limit that a step names; undefined: it has just been changed. */
+export type FindLimit = (subject: LimitSubject, id: string, name: string) => Limit | undefined
 
-/** Among all that a call was ever asked with. Throws if it is none of them. */
+/** Among all that a call was asked with. */
 export function limitsAmong(limited: readonly Limited[], candidates: readonly RankedCandidate[]): FindLimit {
   return (subject, id, name) => {
     const limits =
       subject === 'account'
         ? candidates.filter(({ accountId }) => accountId === id).flatMap(({ limits }) => limits)
         : limited.filter((one) => one.subject === subject && one.id === id).flatMap(({ limits }) => limits)
-    const found = limits.find((limit) => limitName(limit) === name)
-    if (!found) throw new Error(`bug: nobody told of a limit ${name} of ${subject} ${id}`)
-    return found
+    return limits.find((limit) => limitName(limit) === name)
   }
 }
 
+/** The limits of these names. */
+export function limitsOf({ limits }: Limited, names: readonly string[]): Limit[] {
+  return limits.filter((limit) => names.includes(limitName(limit)))
+}
+
+/** Throws `unavailable` if it is about a limit that has just been changed. */
 export function refusalFromWire(wire: WireRefusal, request: AdmitRequest, find: FindLimit): Refusal {
   if (wire[0] === 'slot') {
     const [, subject, subjectId, reason, limit, used] = wire
@@ -159,7 +164,11 @@ export function refusalFromWire(wire: WireRefusal, request: AdmitRequest, find: 
     return { ...whose, metric, limit: Number(limit), used: Number(used), reason: 'spent', retryAfterMs: null }
   }
   const [, subject, subjectId, name, used, waitMs] = wire
-  const { metric, window, max, models } = find(subject, subjectId, name)
+  const found = find(subject, subjectId, name)
+  if (!found) {
+    throw new GatewayError('unavailable', 'limits have just been changed: try again', { retryAfterMs: 1000 })
+  }
+  const { metric, window, max, models } = found
   return {
     subject,
     subjectId,
@@ -174,11 +183,9 @@ export function refusalFromWire(wire: WireRefusal, request: AdmitRequest, find: 
 }
 
 export function standingsFromWire(wire: WireStanding[] | object, find: FindLimit): LimitStanding[] {
-  return list(wire as WireStanding[]).map(([subject, subjectId, name, used, resetAtMs]) => ({
-    subject,
-    subjectId,
-    limit: find(subject, subjectId, name),
-    used: Number(used),
-    resetAtMs: resetAtMs === false ? null : resetAtMs,
-  }))
+  return list(wire as WireStanding[]).flatMap(([subject, subjectId, name, used, resetAtMs]) => {
+    const limit = find(subject, subjectId, name)
+    if (!limit) return []
+    return [{ subject, subjectId, limit, used: Number(used), resetAtMs: resetAtMs === false ? null : resetAtMs }]
+  })
 }

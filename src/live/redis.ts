@@ -23,31 +23,27 @@ import type {
 } from './live-state.ts'
 import type { RedisConnection } from './redis-connection.ts'
 import type { StepName } from './redis-library.ts'
+import { RedisLooks } from './redis-looks.ts'
+import { RedisSteps, type WireOutcomes } from './redis-steps.ts'
 import { type Wait, Waits } from './redis-waits.ts'
 import {
   candidatesToWire,
   consumptionToWire,
   limitedToWire,
   limitsAmong,
+  limitsOf,
   list,
   refusalFromWire,
   requestToWire,
-  spanToWire,
   standingsFromWire,
   type WireOutcome,
   type WireStanding,
 } from './redis-wire.ts'
-import { newWindow, stepOf } from './window.ts'
 
 /** How often a process shows that it lives, looks for those that do not, and asks what became of its waits. */
 const BEAT_MS = 5000
-/** Looks into the store for one caller, if its standing changes again and again while it is looked at. */
-const LOOKS_MAX = 5
 /** Calls that are told of in one step, when Redis has begun anew. */
 const REGISTERED_AT_ONCE = 50
-/** What could not be told while Redis was away, to be told at the next beat; beyond it the oldest are left to the time when this process ends. */
-const OWED_MAX = 10_000
-
 /** What keeps live states apart, and what they go by. */
 export interface RedisLiveOptions {
   processId: string
@@ -73,9 +69,6 @@ interface RunningHere {
   readonly sinceMs: number
 }
 
-/** What a step replies: its answer, how waits of this process ended, and Redis's time. */
-type Reply = [answer: unknown, outcomes: [string, WireOutcome][] | object, nowMs: number]
-
 /** LiveState that any number of processes share in one Redis. Each step is one function there; this side knows its own calls only. */
 export class RedisLiveState implements LiveState {
   readonly processId: string
@@ -83,15 +76,15 @@ export class RedisLiveState implements LiveState {
   readonly #clock: Clock
   readonly #setTimer: SetTimer
   readonly #space: string
-  readonly #tellsTime: boolean
   readonly #ownsConnection: boolean
+  readonly #steps: RedisSteps
+  readonly #looks: RedisLooks
   readonly #waits: Waits
   readonly #running = new Map<string, RunningHere>()
   /** Calls that Redis is being asked for: how their waits ended may be heard before the answer. */
   readonly #asked = new Map<string, WireOutcome[]>()
-  /** By call id, or by what it is about: what has to be told still, by which step. */
-  readonly #owed = new Map<string, { step: StepName; body: string }>()
-  readonly #looks = new Map<string, Promise<void>>()
+  /** Calls whose grant has been heard of, and is being confirmed. */
+  readonly #confirming = new Set<string>()
   #stopBeating: (() => void) | null = null
   #stopHearing: () => void
   #isClosed = false
@@ -102,8 +95,13 @@ export class RedisLiveState implements LiveState {
     this.#clock = options.clock
     this.#setTimer = options.setTimer
     this.#space = options.space ?? ''
-    this.#tellsTime = options.tellsTime ?? false
     this.#ownsConnection = options.ownsConnection ?? false
+    this.#steps = new RedisSteps(connection, {
+      ...{ processId: options.processId, clock: options.clock, space: this.#space },
+      tellsTime: options.tellsTime ?? false,
+      hear: (outcomes) => this.#hear(outcomes),
+    })
+    this.#looks = new RedisLooks(this.#steps, options.clock)
     this.#waits = new Waits(options.clock, options.setTimer, (wait) => void this.#remind(wait))
     this.#stopHearing = connection.onReconnect(() => void this.#beat())
   }
@@ -111,8 +109,8 @@ export class RedisLiveState implements LiveState {
   /** A process of its own, whose heart does not beat yet. Throws `unavailable`. */
   static async join(connection: RedisConnection, options: RedisLiveOptions): Promise<RedisLiveState> {
     const live = new RedisLiveState(connection, options)
-    await connection.listen(live.#space, live.processId, (outcomes) => live.#hear(outcomes as Reply[1]))
-    await live.#ask('join', '')
+    await connection.listen(live.#space, live.processId, (outcomes) => live.#hear(outcomes as WireOutcomes))
+    await live.#steps.ask('join', '')
     return live
   }
 
@@ -121,11 +119,15 @@ export class RedisLiveState implements LiveState {
     this.#stopBeating ??= this.#setTimer(BEAT_MS, () => this.#beatAgain())
   }
 
+  async ping(): Promise<void> {
+    await this.#steps.ask('spent_by', '')
+  }
+
   async admit(request: AdmitRequest): Promise<Admission | Ticket | Refused | UnknownStanding | UnknownUsage> {
     const { callId, candidates } = request
     const body = requestToWire(request, candidates, this.#clock())
-    return this.#askFor(callId, 'admit', body, (answer, lagMs) =>
-      this.#entered(answer, lagMs, request, candidates, false),
+    return this.#askFor(callId, 'admit', body, (answer, aheadMs) =>
+      this.#entered(answer, aheadMs, request, candidates, false),
     )
   }
 
@@ -151,10 +153,10 @@ export class RedisLiveState implements LiveState {
     const running = this.#running.get(callId)
     if (!running) throw new Error(`bug: ${callId} cannot be moved now`)
     const body = requestToWire(running.request, candidates, this.#clock())
-    return this.#askFor(callId, 'move', body, (answer, lagMs) => {
+    return this.#askFor(callId, 'move', body, (answer, aheadMs) => {
       if (answer[0] === 'bug') throw new Error(`bug: ${callId} cannot be moved now`)
       if (answer[0] !== 'unknown_usage') Object.assign(running, { accountId: '', bound: false })
-      return this.#entered(answer, lagMs, running.request, candidates, true) as
+      return this.#entered(answer, aheadMs, running.request, candidates, true) as
         | Admission
         | Ticket
         | Refused
@@ -169,7 +171,7 @@ export class RedisLiveState implements LiveState {
       running.estimate = mostOf(running.estimate, estimate)
     }
     const body = { id: callId, reserved: reservedNanoUsd, estimate: consumptionToWire(estimate) }
-    this.#ask('raise', body).catch(() => {}) // what a call turns out to use is told again when it settles
+    this.#steps.ask('raise', body).catch(() => {}) // what a call turns out to use is told again when it settles
   }
 
   async settle({ callId }: Admission, end: Settlement): Promise<void> {
@@ -182,38 +184,30 @@ export class RedisLiveState implements LiveState {
       confirms: confirmsBinding,
       used: used ? consumptionToWire(used) : undefined,
     }
-    await this.#tell(callId, 'settle', JSON.stringify(body))
+    await this.#steps.tell(callId, 'settle', JSON.stringify(body))
   }
 
   learn(caller: StandingCaller, read: ReadStanding): Promise<void> {
-    return this.#lookOnce(`standing ${caller.userId} ${caller.keyId}`, async () => {
-      let isFresh = false
-      for (let looks = 0; looks < LOOKS_MAX && !isFresh; looks++) isFresh = await this.#lookAtStanding(caller, read)
-    })
+    return this.#looks.learn(caller, read)
   }
 
   learnUsage(limited: Limited, read: ReadUsage): Promise<void> {
-    return this.#lookOnce(`usage ${limited.subject} ${limited.id}`, async () => {
-      let isFresh = false
-      for (let looks = 0; looks < LOOKS_MAX && !isFresh; looks++) isFresh = await this.#lookAtUsage(limited, read)
-    })
+    return this.#looks.learnUsage(limited, read)
   }
 
   async standings(limited: Limited): Promise<LimitStanding[] | UnknownUsage> {
-    const answer = await this.#ask('standings_of', limitedToWire(limited, this.#clock()))
+    const answer = await this.#steps.ask('standings_of', limitedToWire(limited, this.#clock()))
     if (answer === false) return { kind: 'unknown_usage', of: [limited] }
-    return standingsFromWire(answer as WireStanding[], (_subject, _id, name) =>
-      limitsAmong([{ ...limited, subject: 'key' }], [])('key', limited.id, name),
-    )
+    return standingsFromWire(answer as WireStanding[], (_subject, _id, name) => limitsOf(limited, [name])[0])
   }
 
   async spentBy(keyId: string): Promise<number | null> {
-    const spent = await this.#ask('spent_by', keyId)
+    const spent = await this.#steps.ask('spent_by', keyId)
     return spent === false ? null : Number(spent)
   }
 
   async forget(userId: string | null): Promise<void> {
-    await this.#tell(`forget ${userId ?? ''}`, 'forget', userId ?? '')
+    await this.#steps.tell(`forget ${userId ?? ''}`, 'forget', userId ?? '')
   }
 
   async rerank(ticket: Ticket, candidates: RankedCandidate[]): Promise<UnknownUsage | null> {
@@ -221,22 +215,22 @@ export class RedisLiveState implements LiveState {
     const body = { id: callId, ...candidatesToWire(candidates, this.#clock()) }
     const wait = this.#waits.get(callId)
     if (!wait) return null
-    return this.#ask('rerank', body, (answer, lagMs) => {
+    return this.#steps.ask('rerank', body, (answer, aheadMs) => {
       const outcome = answer as WireOutcome | false
       if (outcome && outcome[0] === 'unknown_usage') return unknownUsage(outcome[1], wait.request, candidates)
       this.#waits.rerank(wait, candidates)
-      if (outcome && outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + lagMs)
+      if (outcome && outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + aheadMs)
       return null
     })
   }
 
   async countPerMinute(subject: string, limit: number): Promise<boolean> {
-    return (await this.#ask('count_per_minute', { subject, max: limit })) as boolean
+    return (await this.#steps.ask('count_per_minute', { subject, max: limit })) as boolean
   }
 
   async admissions(): Promise<AdmissionView[]> {
     type Row = [string, string, string, string, string, number]
-    const rows = list((await this.#ask('admissions', '')) as Row[])
+    const rows = list((await this.#steps.ask('admissions', '')) as Row[])
     return rows.map(([callId, processId, userId, keyId, accountId, sinceMs]) => {
       return { callId, processId, userId, keyId, accountId, sinceMs }
     })
@@ -244,30 +238,30 @@ export class RedisLiveState implements LiveState {
 
   async tickets(): Promise<TicketView[]> {
     type Row = [string, string, number, string, string, string[] | object, number, number]
-    const rows = list((await this.#ask('tickets', '')) as Row[])
+    const rows = list((await this.#steps.ask('tickets', '')) as Row[])
     return rows.map(([callId, processId, number, userId, keyId, accountIds, sinceMs, passes]) => {
       return { callId, processId, number, userId, keyId, accountIds: list(accountIds) as string[], sinceMs, passes }
     })
   }
 
   async bindings(): Promise<BindingView[]> {
-    const rows = list((await this.#ask('bindings', '')) as [string, string, number][])
+    const rows = list((await this.#steps.ask('bindings', '')) as [string, string, number][])
     return rows.map(([sessionKey, accountId, expiresAtMs]) => ({ sessionKey, accountId, expiresAtMs }))
   }
 
   async unbind(which: WhichBindings): Promise<number> {
-    if (which === 'all') return (await this.#ask('unbind', {})) as number
+    if (which === 'all') return (await this.#steps.ask('unbind', {})) as number
     const body = 'accountId' in which ? { account: which.accountId } : { session: which.sessionKey }
-    return (await this.#ask('unbind', body)) as number
+    return (await this.#steps.ask('unbind', body)) as number
   }
 
   async withLock<T>(name: string, ttlMs: number, work: () => Promise<T>): Promise<T | null> {
     const token = randomUUID()
-    if (!(await this.#ask('lock', { name, token, ttl: ttlMs }))) return null
+    if (!(await this.#steps.ask('lock', { name, token, ttl: ttlMs }))) return null
     try {
       return await work()
     } finally {
-      await this.#ask('unlock', { name, token }).catch(() => {}) // it falls by itself
+      await this.#steps.ask('unlock', { name, token }).catch(() => {}) // it falls by itself
     }
   }
 
@@ -277,58 +271,37 @@ export class RedisLiveState implements LiveState {
     this.#stopBeating?.()
     this.#stopHearing()
     for (const wait of this.#waits.all()) this.#endWait(wait, new Error('live state is closed'))
-    await this.#ask('leave', '').catch(() => {}) // others give it up
+    await this.#steps.ask('leave', '').catch(() => {}) // others give it up
     await this.#connection.stopListening(this.#space, this.processId)
     if (this.#ownsConnection) await this.#connection[Symbol.asyncDispose]()
   }
 
   // ---- asking ----
 
-  /** Takes a step; `take` sees its answer, and by how much this clock is ahead of Redis's, before anything else is heard. */
-  async #ask<T = unknown>(
-    step: StepName,
-    body: string | object,
-    take: (answer: unknown, lagMs: number) => T = (answer) => answer as T,
-  ): Promise<T> {
-    const sentMs = this.#clock()
-    const text = typeof body === 'string' ? body : JSON.stringify(body)
-    const nowMs = this.#tellsTime ? sentMs : null
-    const [answer, outcomes, atMs] = (await this.#connection.take(
-      step,
-      this.#space,
-      nowMs,
-      this.processId,
-      text,
-    )) as Reply
-    const taken = take(answer, sentMs - atMs)
-    this.#hear(outcomes)
-    return taken
-  }
-
   /** Asks for what a call needs. If no answer comes nobody knows whether it was given: then it is given back. */
   async #askFor<T>(
     callId: string,
     step: StepName,
     body: object,
-    take: (answer: WireOutcome, lagMs: number) => T,
+    take: (answer: WireOutcome, aheadMs: number) => T,
   ): Promise<T> {
     const early = this.#asked.get(callId) ?? []
     this.#asked.set(callId, early)
     try {
-      const taken = await this.#ask(step, body, (answer, lagMs) => take(answer as WireOutcome, lagMs))
+      const taken = await this.#steps.ask(step, body, (answer, aheadMs) => take(answer as WireOutcome, aheadMs))
       this.#asked.delete(callId)
       this.#hear(early.map((outcome): [string, WireOutcome] => [callId, outcome]))
       return taken
     } catch (error) {
       this.#asked.delete(callId)
-      if (error instanceof GatewayError && !this.#running.has(callId)) this.#owe(callId, 'drop', callId)
+      if (error instanceof GatewayError && !this.#running.has(callId)) this.#steps.owe(callId, 'drop', callId)
       throw error
     }
   }
 
   #entered(
     answer: WireOutcome,
-    lagMs: number,
+    aheadMs: number,
     request: AdmitRequest,
     candidates: RankedCandidate[],
     isMoving: boolean,
@@ -337,7 +310,7 @@ export class RedisLiveState implements LiveState {
       case 'admission':
         return this.#admitted(answer, request, candidates)
       case 'ticket':
-        return this.#waits.enter({ request, isMoving, number: answer[1], toldMs: answer[2] + lagMs }, candidates)
+        return this.#waits.enter({ request, isMoving, number: answer[1], toldMs: answer[2] + aheadMs }, candidates)
       case 'refused':
         return refused(answer, request, candidates)
       case 'unknown':
@@ -380,7 +353,7 @@ export class RedisLiveState implements LiveState {
   // ---- waiting ----
 
   /** How waits of this process ended. Slots are its own once it has confirmed that it heard of them. */
-  #hear(outcomes: Reply[1]): void {
+  #hear(outcomes: WireOutcomes): void {
     const granted: string[] = []
     const heard: string[] = []
     for (const [callId, outcome] of list(outcomes as [string, WireOutcome][])) {
@@ -400,14 +373,17 @@ export class RedisLiveState implements LiveState {
   }
 
   async #confirm(callIds: string[], grants: Map<string, WireOutcome>): Promise<void> {
+    for (const callId of grants.keys()) this.#confirming.add(callId)
     try {
-      const own = list((await this.#ask('confirm', callIds)) as boolean[])
+      const own = list((await this.#steps.ask('confirm', callIds)) as boolean[])
       for (const [index, callId] of callIds.entries()) {
         const outcome = grants.get(callId)
         if (outcome?.[0] === 'admission' && own[index]) this.#take(callId, outcome)
       }
     } catch {
       // It is told of again with the next beat.
+    } finally {
+      for (const callId of grants.keys()) this.#confirming.delete(callId)
     }
   }
 
@@ -418,7 +394,7 @@ export class RedisLiveState implements LiveState {
       const admission = this.#admitted(outcome, wait.request, wait.candidates)
       this.#waits.leave(wait)
       wait.outcome.resolve(admission)
-    } else if (!this.#running.has(callId)) void this.#tell(callId, 'drop', callId) // nobody wants it any more
+    } else if (!this.#running.has(callId)) void this.#steps.tell(callId, 'drop', callId) // nobody wants it any more
   }
 
   #endWait(wait: Wait, outcome: Refused | Error): void {
@@ -430,9 +406,9 @@ export class RedisLiveState implements LiveState {
   async #giveUp(wait: Wait, reason: unknown): Promise<void> {
     const { callId } = wait.request
     try {
-      if (!(await this.#ask('give_up', callId))) return // it has just been told how the wait ended
+      if (!(await this.#steps.ask('give_up', callId))) return // it has just been told how the wait ended
     } catch {
-      if (!wait.isMoving) this.#owe(callId, 'drop', callId)
+      if (!wait.isMoving) this.#steps.owe(callId, 'drop', callId)
     }
     this.#waits.leave(wait)
     wait.outcome.reject(reason)
@@ -440,14 +416,18 @@ export class RedisLiveState implements LiveState {
 
   /** The time has come that a ticket waited for. */
   async #remind(wait: Wait): Promise<void> {
+    const { callId, deadlineMs } = wait.request
+    const isWaiting = () => this.#waits.get(callId) === wait && !this.#confirming.has(callId)
     try {
-      await this.#ask('look_again', wait.request.callId, (answer, lagMs) => {
+      const isInLine = await this.#steps.ask('look_again', callId, (answer, aheadMs) => {
         const outcome = answer as WireOutcome | false
-        if (outcome && outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + lagMs)
+        if (outcome && outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + aheadMs)
+        return outcome !== false
       })
+      if (!isInLine && isWaiting()) await this.#standAgain(wait)
     } catch (error) {
-      if (this.#clock() < wait.request.deadlineMs || this.#waits.get(wait.request.callId) !== wait) return
-      if (!wait.isMoving) this.#owe(wait.request.callId, 'drop', wait.request.callId)
+      if (this.#clock() < deadlineMs || !isWaiting()) return
+      if (!wait.isMoving) this.#steps.owe(callId, 'drop', callId)
       this.#endWait(wait, error as Error)
     }
   }
@@ -462,12 +442,9 @@ export class RedisLiveState implements LiveState {
   async #beat(): Promise<void> {
     if (this.#isClosed) return
     try {
-      const [isKnown, unconfirmed] = (await this.#ask('beat', '')) as [boolean, Reply[1]]
+      const [isKnown, unconfirmed] = (await this.#steps.ask('beat', '')) as [boolean, WireOutcomes]
       this.#hear(unconfirmed)
-      for (const [callId, { step, body }] of [...this.#owed]) {
-        await this.#ask(step, body)
-        this.#owed.delete(callId)
-      }
+      await this.#steps.settleUp()
       if (!isKnown) await this.#register()
     } catch {
       // The next beat tells it.
@@ -487,104 +464,21 @@ export class RedisLiveState implements LiveState {
       age: nowMs - one.sinceMs,
     }))
     for (let from = 0; from < running.length; from += REGISTERED_AT_ONCE) {
-      await this.#ask('register', running.slice(from, from + REGISTERED_AT_ONCE))
+      await this.#steps.ask('register', running.slice(from, from + REGISTERED_AT_ONCE))
     }
-    for (const wait of this.#waits.all()) await this.#enterAgain(wait)
+    for (const wait of this.#waits.all()) await this.#standAgain(wait)
   }
 
-  async #enterAgain(wait: Wait): Promise<void> {
-    const { request, candidates, isMoving } = wait
+  /** Redis does not know of the ticket any more. */
+  async #standAgain(wait: Wait): Promise<void> {
+    const { request, candidates } = wait
     const body = requestToWire(request, candidates, this.#clock())
-    await this.#ask(isMoving ? 'move' : 'admit', body, (answer, lagMs) => {
+    await this.#steps.ask('stand_again', body, (answer, aheadMs) => {
       const outcome = answer as WireOutcome
-      if (outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + lagMs)
+      if (outcome[0] === 'ticket') this.#waits.told(wait, outcome[2] + aheadMs)
       else if (outcome[0] === 'admission') this.#take(request.callId, outcome)
-      else if (outcome[0] === 'refused') this.#endWait(wait, refused(outcome, request, candidates))
-      // What has to be learnt first is learnt by whoever comes next; this call comes again with the next beat.
+      else this.#endWait(wait, outcomeOf(outcome, wait))
     })
-  }
-
-  /** Tells something that must not be lost: at the next beat, if not now. */
-  async #tell(callId: string, step: StepName, body: string): Promise<void> {
-    try {
-      await this.#ask(step, body)
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error
-      this.#owe(callId, step, body)
-    }
-  }
-
-  #owe(callId: string, step: StepName, body: string): void {
-    this.#owed.set(callId, { step, body })
-    for (const oldest of this.#owed.keys()) {
-      if (this.#owed.size <= OWED_MAX) return
-      this.#owed.delete(oldest)
-    }
-  }
-
-  // ---- looks into the store ----
-
-  #lookOnce(name: string, look: () => Promise<void>): Promise<void> {
-    const underWay = this.#looks.get(name)
-    if (underWay) return underWay
-    const looking = look().finally(() => this.#looks.delete(name))
-    this.#looks.set(name, looking)
-    return looking
-  }
-
-  /** Returns false if the answer was out of date when it came: then nothing is taken over. */
-  async #lookAtStanding({ userId, keyId }: StandingCaller, read: ReadStanding): Promise<boolean> {
-    const [look, callIds] = (await this.#ask('begin_look', { user: userId })) as [string, string[] | object]
-    const stored = await this.#readOrDrop(look, () => read(list(callIds) as string[]))
-    const { balanceNanoUsd, keySpentNanoUsd, recordedCallIds } = stored
-    const body = {
-      look,
-      user: userId,
-      key: keyId,
-      balance: balanceNanoUsd,
-      spent: keySpentNanoUsd,
-      recorded: recordedCallIds,
-    }
-    return (await this.#ask('end_look', body)) as boolean
-  }
-
-  async #lookAtUsage(limited: Limited, read: ReadUsage): Promise<boolean> {
-    const wire = limitedToWire(limited, this.#clock())
-    type Begun = false | [string, string[], string[] | object]
-    const [begun, askedMs] = await this.#ask(
-      'begin_usage_look',
-      wire,
-      (answer, lagMs) => [answer as Begun, this.#clock() - lagMs] as const,
-    )
-    if (begun === false) return true
-    const [look, names, callIds] = begun
-    const find = limitsAmong([{ ...limited, subject: 'key' }], [])
-    const unknown = names.map((name) => find('key', limited.id, name))
-    const windows = unknown.map(({ window }) => newWindow(window, askedMs))
-    const { spans, recordedCallIds } = await this.#readOrDrop(look, () =>
-      read({
-        fromMs: Math.min(...windows.map(({ sinceMs }) => sinceMs)),
-        stepMs: stepOf(windows),
-        byModel: unknown.some(({ models }) => models !== undefined),
-        callIds: list(callIds) as string[],
-      }),
-    )
-    const body = {
-      look,
-      limited: limitedToWire(limited, this.#clock()),
-      spans: spans.map(spanToWire),
-      recorded: recordedCallIds,
-    }
-    return (await this.#ask('end_usage_look', body)) as boolean
-  }
-
-  async #readOrDrop<T>(look: string, read: () => Promise<T>): Promise<T> {
-    try {
-      return await read()
-    } catch (error) {
-      await this.#ask('drop_look', look).catch(() => {}) // it falls by itself
-      throw error
-    }
   }
 }
 
@@ -610,7 +504,11 @@ function unknownUsage(
 }
 
 function outcomeOf(outcome: WireOutcome, { request, candidates }: Wait): Refused | Error {
-  if (outcome[0] === 'refused') return refused(outcome, request, candidates)
+  try {
+    if (outcome[0] === 'refused') return refused(outcome, request, candidates)
+  } catch (error) {
+    return error as Error
+  }
   if (outcome[0] === 'ended') return new Error(`${request.callId} ended while it waited for another account`)
   return new GatewayError('unavailable', 'this gateway process was taken for dead: try again', { retryAfterMs: 1000 })
 }

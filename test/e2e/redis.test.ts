@@ -39,6 +39,8 @@ t.test('calls run, wait and are charged as ever; while Redis is away they are re
     const answer = await call()
     return answer.status === 503 ? answer : undefined
   })
+  const ready = async () => (await fetch(`${gw.url}/ready`)).json()
+  t.match(await ready(), { status: 'not ready', reason: /^live state does not answer: Redis/ })
   t.match(refused.text, /cannot keep its books at the moment; try again shortly/)
   t.match(
     gw.log.filter(({ msg }) => msg === 'a call could not be served'),
@@ -46,6 +48,7 @@ t.test('calls run, wait and are charged as ever; while Redis is away they are re
   )
   await redis.start()
   await until('it to go on', async () => ((await call()).status === 200 ? true : undefined))
+  t.match(await ready(), { status: 'ready' })
 })
 
 t.test('without its Redis a gateway does not start, and says what to do', async (t) => {

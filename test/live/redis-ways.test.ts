@@ -7,7 +7,7 @@ import t from 'tap'
 import { systemClock, systemTimer } from '../../src/lib/clock.ts'
 import { RedisLiveState } from '../../src/live/redis.ts'
 import { RedisConnection } from '../../src/live/redis-connection.ts'
-import { RedisServer } from '../support/redis.ts'
+import { freePort, RedisServer } from '../support/redis.ts'
 
 // Ways to a Redis beside the plain one.
 
@@ -18,7 +18,7 @@ t.test('rediss:// is a connection by TLS, to a server whose certificate is trust
   const made = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-keyout', key, '-out', cert, ...subject]
   execFileSync('openssl', made, { stdio: 'ignore' })
   await using server = await RedisServer.start()
-  const port = String(server.port + 1)
+  const port = String(await freePort())
   await server.command('CONFIG', 'SET', 'tls-cert-file', cert, 'tls-key-file', key, 'tls-ca-cert-file', cert)
   await server.command('CONFIG', 'SET', 'tls-auth-clients', 'no')
   await server.command('CONFIG', 'SET', 'tls-port', port)

@@ -236,7 +236,9 @@ t.test('a Redis that begins anew learns what runs and who waits; what ended mean
   const limits = [{ subject: 'key' as const, id: 'kv', limits: [limitOf('requests', 2)] }]
   const limited = { userId: 'v', userConcurrency: null, keyId: 'kv', limits }
   const counted = await admitted(here, limited)
-  const waiting = await inLine(there, two)
+  const money = { balanceNanoUsd: 1000, keySpentNanoUsd: 0, recordedCallIds: [] }
+  await there.learn({ userId: 'u', keyId: 'k' }, async () => money)
+  const waiting = await inLine(there, { ...two, needsBalance: true })
   const outcome = there.await(waiting, NEVER)
   await server.kill()
   await until(
@@ -251,7 +253,7 @@ t.test('a Redis that begins anew learns what runs and who waits; what ended mean
   await t.rejects(here.admit(request()), { code: 'unavailable', message: /Redis/ })
   await there.settle(ends, END) // told when it is there again
   await server.start()
-  t.match(await outcome, { kind: 'admission', callId: waiting.callId })
+  t.match(await outcome, { kind: 'admission', callId: waiting.callId }, 'its money is unknown now, and does not matter')
   await until('all are told of', async () => (await here.admissions()).length === 3, 10_000)
   t.same(
     (await here.admissions()).map(({ callId }) => callId).sort(),
@@ -274,6 +276,44 @@ t.test('a Redis that does not answer is said so, and its late answers give nothi
   server.goOn()
   await until('what was asked for is given back', async () => (await live.admissions()).length === 0, 15_000)
   await admitted(live)
+})
+
+t.test('a master that becomes a replica is left, and taken again when it is one no more', async (t) => {
+  const server = await startRedis(t)
+  const live = await join(t, server.url, 'here')
+  const { callId } = await admitted(live)
+  await server.command('REPLICAOF', '127.0.0.1', '1')
+  await t.rejects(live.admit(request()), { code: 'unavailable', message: /READONLY/ })
+  await sleep(500)
+  await t.rejects(live.admit(request()), { code: 'unavailable' })
+  await server.command('REPLICAOF', 'NO', 'ONE')
+  await until('it goes on', async () => (await live.admissions())[0]?.callId === callId, 15_000)
+  t.match(await live.admit(request()), { kind: 'ticket' })
+})
+
+t.test('a Redis that will not do when it is there again is tried again', async (t) => {
+  const server = await startRedis(t)
+  const live = await join(t, server.url, 'here')
+  await server.command('ACL', 'SETUSER', 'default', '-function')
+  await server.command('CLIENT', 'KILL', 'TYPE', 'normal')
+  await sleep(500)
+  await t.rejects(live.admit(request()), { code: 'unavailable' })
+  await server.command('ACL', 'SETUSER', 'default', '+function')
+  await until('it goes on', async () => (await live.admissions()).length === 0, 15_000)
+})
+
+t.test('a Redis without memory refuses calls, and takes what they give back', async (t) => {
+  const server = await startRedis(t)
+  const live = await join(t, server.url, 'here')
+  const running = await admitted(live)
+  const waiting = await inLine(live)
+  const outcome = live.await(waiting, NEVER)
+  await server.command('CONFIG', 'SET', 'maxmemory', '1')
+  await t.rejects(live.admit(request()), { code: 'unavailable', message: /OOM/ })
+  await live.settle(running, END)
+  t.match(await outcome, { kind: 'admission', callId: waiting.callId })
+  await server.command('CONFIG', 'SET', 'maxmemory', '0')
+  t.match(await live.admissions(), [{ callId: waiting.callId }])
 })
 
 t.test('functions that somebody flushed are loaded again', async (t) => {

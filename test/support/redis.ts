@@ -48,7 +48,7 @@ export class RedisServer implements AsyncDisposable {
       `sentinel failover-timeout ${name} 5000`,
     ]
     writeFileSync(file, `${lines.join('\n')}\n`)
-    server.#process = spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' })
+    server.#process = spawnServer([file, '--sentinel'])
     await server.#answers()
     return server
   }
@@ -57,7 +57,7 @@ export class RedisServer implements AsyncDisposable {
   async start(): Promise<void> {
     const quiet = ['--save', '', '--appendonly', 'no', '--bind', '127.0.0.1', '--loglevel', 'warning']
     const args = ['--port', String(this.#port), '--dir', this.#folder, '--maxmemory-policy', 'noeviction']
-    this.#process = spawn('redis-server', [...args, ...quiet, ...this.#arguments], { stdio: 'ignore' })
+    this.#process = spawnServer([...args, ...quiet, ...this.#arguments])
     const failed = once(this.#process, 'error').then(([error]) => {
       throw new Error('redis-server is needed by this test: apt-get install redis-server', { cause: error })
     })
@@ -109,7 +109,17 @@ export class RedisServer implements AsyncDisposable {
   }
 }
 
-async function freePort(): Promise<number> {
+/** It does not outlive the test's process. */
+function spawnServer(args: string[]): ChildProcess {
+  const child = spawn('redis-server', args, { stdio: 'ignore' })
+  const kill = () => child.kill('SIGKILL')
+  process.on('exit', kill)
+  child.once('exit', () => process.off('exit', kill))
+  return child
+}
+
+/** One that nobody listens on just now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }

@@ -2,7 +2,8 @@
 
 local Allowances = {}
 
---- Those who have to be learnt before a call can be judged, { subject, id }; nil if there are none. `lists` are of candidates.
+--- Those who have to be learnt before a call can be judged, { subject, id }; nil if there are none. `lists` are of
+--- candidates.
 function Allowances.unknown_usage(limits, lists)
   local of = {}
   for _, limited in ipairs(limits) do
@@ -33,17 +34,20 @@ function Allowances.refuse(arrival, others)
   local spent = Standings.refuse(arrival)
   if spent == 'unknown' then return { 'unknown' } end
   if spent then return { 'refused', spent } end
-  return Allowances.unknown_usage(arrival.limits, { arrival.candidates, arrival.only_own, others }) or over_limit(arrival)
+  local lists = { arrival.candidates, arrival.only_own, others }
+  return Allowances.unknown_usage(arrival.limits, lists) or over_limit(arrival)
 end
 
---- Why a call may not run that was let in and has waited since. What has to be learnt anew meanwhile does not hold it up.
+--- Why a call may not run that was let in and has waited since. What has to be learnt anew meanwhile does not hold it
+--- up.
 function Allowances.ran_out(arrival)
   local spent = Standings.refuse(arrival)
   if spent and spent ~= 'unknown' then return { 'refused', spent } end
   return over_limit(arrival)
 end
 
---- Reserves for a call that starts, and counts it against its caller's limits and its account's. Who has no limits any more is forgotten.
+--- Reserves for a call that starts, and counts it against its caller's limits and its account's. Who has no limits any
+--- more is forgotten.
 function Allowances.count(arrival, candidate, running)
   local without = { { 'key', running.key }, { 'user', running.user }, { 'group', running.group } }
   if not arrival.moving then
@@ -77,7 +81,8 @@ function Allowances.raise(running, reserved, estimate)
   Limits.reestimate(running, most)
 end
 
---- Whoever ran the call is gone: its reservations are taken back, and what may have been recorded of it without our hearing of it has to be learnt anew.
+--- Whoever ran the call is gone: its reservations are taken back, and what may have been recorded of it without our
+--- hearing of it has to be learnt anew.
 function Allowances.give_up(running)
   reserve(running, 0)
   Limits.reestimate(running, NOTHING)

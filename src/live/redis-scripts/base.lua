@@ -1,4 +1,5 @@
--- What all steps share: where keys lie, what time it is, and who asks. All files make one library of functions, one behind
+-- What all steps share: where keys lie, what time it is, and who asks. All files make one library of functions, one
+-- behind
 -- the other; modules are named after the TypeScript files that say the same. What a step has read it remembers until
 -- its end, and no longer.
 

@@ -37,7 +37,8 @@ function Bindings.bind(session_key, account, ttl)
   if call('ZCARD', at('bindings until')) > BINDINGS_MAX then remove(call('ZRANGE', at('bindings until'), 0, 0)) end
 end
 
---- A call has gone well at the account: the TTL starts again. Where a later call bound the session elsewhere meanwhile, that stands.
+--- A call has gone well at the account: the TTL starts again. Where a later call bound the session elsewhere meanwhile,
+--- that stands.
 function Bindings.confirm(session_key, account, ttl)
   local bound_to = Bindings.account_of(session_key)
   if bound_to == nil or bound_to == account then Bindings.bind(session_key, account, ttl) end

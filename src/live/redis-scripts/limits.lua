@@ -84,7 +84,8 @@ local function drop_meter(subject, id, limit_name)
   meters[limit_name] = nil
 end
 
---- Whether there is a window of which the store has to be asked what is used. `model` is what the call asks an account for.
+--- Whether there is a window of which the store has to be asked what is used. `model` is what the call asks an account
+--- for.
 function Limits.is_unknown(limited, model)
   for _, limit in ipairs(limited.limits) do
     if limit.kept and Limits.covers(limit, model) and not window_of(limited, limit) then return true end
@@ -148,7 +149,8 @@ function Limits.forget_all(subjects)
   for _, one in ipairs(subjects) do Limits.forget(one[1], one[2]) end
 end
 
---- Counts a call at the moment of its admission, and notes in `holds` where. What the subject is limited by no more is forgotten: it would count no further.
+--- Counts a call at the moment of its admission, and notes in `holds` where. What the subject is limited by no more is
+--- forgotten: it would count no further.
 function Limits.count(limited, running, holds)
   local meters = meters_of(limited.subject, limited.id)
   local names = {}
@@ -214,7 +216,8 @@ function Limits.standings(limited, list, model)
   return list
 end
 
---- Takes over what the store knows of windows that are unknown, with calls that it does not know yet: `missed` ones, { running, used }, have settled, `unsettled` ones have not.
+--- Takes over what the store knows of windows that are unknown, with calls that it does not know yet: `missed` ones, {
+--- running, used }, have settled, `unsettled` ones have not.
 function Limits.take_over(limited, spans, missed, unsettled)
   for _, limit in ipairs(Limits.unknown(limited)) do
     local window, window_id = add_meter(limited, limit)

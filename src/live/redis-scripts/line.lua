@@ -116,10 +116,13 @@ local function count(arrival)
   end)
 end
 
+local function count_down(name, field)
+  if call('HINCRBY', name, field, -1) == 0 then call('HDEL', name, field) end
+end
+
 local function uncount(arrival)
-  local wants = slots_wanted_by(arrival)
-  if call('HINCRBY', slots_wanted(arrival.user), wants, -1) == 0 then call('HDEL', slots_wanted(arrival.user), wants) end
-  if call('HINCRBY', at('held up'), arrival.held_up_by, -1) == 0 then call('HDEL', at('held up'), arrival.held_up_by) end
+  count_down(slots_wanted(arrival.user), slots_wanted_by(arrival))
+  count_down(at('held up'), arrival.held_up_by)
   local place = place_of(arrival.number, arrival.id)
   each_account(arrival, function(account) call('ZREM', wanting(account), place) end)
 end
@@ -132,7 +135,8 @@ function Line.join(arrival, held_up_by)
   count(arrival)
 end
 
---- Other accounts would do for the ticket. It keeps its place in line, unless that is at an account which would not do any more.
+--- Other accounts would do for the ticket. It keeps its place in line, unless that is at an account which would not do
+--- any more.
 function Line.rerank(arrival, request)
   uncount(arrival)
   Arrival.take_candidates(arrival, request)

@@ -13,7 +13,8 @@ function Processes.is_known(process)
   return call('HEXISTS', beats(), process) == 1
 end
 
---- A call comes from a process. That may have been given up while it was stopped; what it asks for now is its own again.
+--- A call comes from a process. That may have been given up while it was stopped; what it asks for now is its own
+--- again.
 function Processes.note(process)
   call('HSETNX', beats(), process, NOW)
 end

@@ -83,7 +83,9 @@ local function unsettled_of(subject, id)
   end
   table.sort(list, by_start)
   local lost = {}
-  for _, call_id in ipairs(call('SMEMBERS', key('lost:' .. subject .. ':' .. id))) do lost[#lost + 1] = Lost.get(call_id) end
+  for _, call_id in ipairs(call('SMEMBERS', key('lost:' .. subject .. ':' .. id))) do
+    lost[#lost + 1] = Lost.get(call_id)
+  end
   table.sort(lost, by_start)
   for _, one in ipairs(lost) do list[#list + 1] = one end
   return list

@@ -1,5 +1,7 @@
--- serving.ts: gives slots to those who come and to those who wait. Between two steps nobody in line could be served. So a
--- step looks only at those whom it may have helped: the tickets of the user whose slot came free, and at the account that
+-- serving.ts: gives slots to those who come and to those who wait. Between two steps nobody in line could be served. So
+-- a
+-- step looks only at those whom it may have helped: the tickets of the user whose slot came free, and at the account
+-- that
 -- came free everybody's.
 
 --- Of those who would take an account, so many are looked at in one go.
@@ -72,7 +74,8 @@ local function ran_out(arrival)
   return limit and { 'refused', Limits.refusal(limit) } or nil
 end
 
---- Ends the wait of a ticket: it gets what it waited for, unless money or a limit ran out meanwhile. Returns whether it was served.
+--- Ends the wait of a ticket: it gets what it waited for, unless money or a limit ran out meanwhile. Returns whether it
+--- was served.
 local function serve_ticket(arrival, candidate)
   local refused = ran_out(arrival)
   if not refused then
@@ -97,7 +100,8 @@ local function contains(users, user)
   return false
 end
 
---- Of others than these users who wait for the account the one whose turn it is: { arrival, candidate, turn }, or `best` where that comes before.
+--- Of others than these users who wait for the account the one whose turn it is: { arrival, candidate, turn }, or
+--- `best` where that comes before.
 local function next_at(account, users, best)
   for from = 0, huge, WANTING_AT_ONCE do
     local tickets = Line.wanting(account, from, from + WANTING_AT_ONCE - 1)
@@ -112,7 +116,8 @@ local function next_at(account, users, best)
   end
 end
 
---- Of each of these users the oldest ticket that fits, at the account everybody's, and of them the one whose turn it is.
+--- Of each of these users the oldest ticket that fits, at the account everybody's, and of them the one whose turn it
+--- is.
 local function next_in_line(users, free_account)
   local best
   for _, user in ipairs(users) do
@@ -163,7 +168,8 @@ local function keep_binding(arrival)
   if own then Bindings.bind(arrival.session.key, own.id, arrival.session.ttl) end
 end
 
---- Looks again when the wait for the session's own account is over or one is back within its limits, and refuses at the deadline.
+--- Looks again when the wait for the session's own account is over or one is back within its limits, and refuses at the
+--- deadline.
 local function watch(arrival)
   local wake_at = arrival.sticky_until > NOW and arrival.sticky_until or arrival.deadline
   -- One that is over already ends when its process asks, not with whatever step comes by.
@@ -236,7 +242,9 @@ function Serving.enter(arrival)
   if candidate then return serve(arrival, candidate) end
   local needs = Vacancies.bottlenecks(arrival)
   for _, need in ipairs(needs) do if has_room_in_line(arrival, need) then return queue(arrival, need) end end
-  if needs[1][1] ~= 'account' or not Vacancies.waits_for_its_own(arrival) then return refuse_need(needs[1], 'line_full') end
+  if needs[1][1] ~= 'account' or not Vacancies.waits_for_its_own(arrival) then
+    return refuse_need(needs[1], 'line_full')
+  end
   arrival.sticky_until = 0 -- too many wait for the session's account: a detour, at once
   return Serving.enter(arrival)
 end

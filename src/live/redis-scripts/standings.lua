@@ -36,7 +36,8 @@ function Standings.debit(running, debit, spent)
   end
 end
 
---- Takes over what is not known: what is known has moved since the store was asked. The charges of `included` calls, which have not settled, are in the numbers already; those of `missed` ones, which have, are not.
+--- Takes over what is not known: what is known has moved since the store was asked. The charges of `included` calls,
+--- which have not settled, are in the numbers already; those of `missed` ones, which have, are not.
 function Standings.take_over(user, key_id, balance, spent, included, missed)
   if call('HEXISTS', at('balance'), user) == 0 then
     for _, one in ipairs(missed) do balance = balance - one.debit end

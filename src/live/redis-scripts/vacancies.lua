@@ -47,7 +47,8 @@ function Vacancies.waits_for_its_own(arrival)
   return arrival.sticky_until > NOW and Vacancies.own_account(arrival) ~= nil
 end
 
---- Those who may do, best first: the session's own, and while that is waited for no other. All but its own may be over their limits.
+--- Those who may do, best first: the session's own, and while that is waited for no other. All but its own may be over
+--- their limits.
 local function accounts_in_question(arrival)
   local own = Vacancies.own_account(arrival)
   if not own then return candidates_of(arrival), nil end
@@ -75,11 +76,13 @@ end
 
 --- Whether what the call needs beside an account is free.
 local function has_own_slots(arrival, kept)
-  return arrival.moving
-    or (is_free('key', arrival.key, arrival.key_slots, kept) and is_free('user', arrival.user, arrival.user_slots, kept))
+  if arrival.moving then return true end
+  if not is_free('key', arrival.key, arrival.key_slots, kept) then return false end
+  return is_free('user', arrival.user, arrival.user_slots, kept)
 end
 
---- Adds what is kept for a ticket that is due: the key's slot, and once that is free the user's too. So it holds up only calls of its own user, and never an account: there its turn comes anyway.
+--- Adds what is kept for a ticket that is due: the key's slot, and once that is free the user's too. So it holds up
+--- only calls of its own user, and never an account: there its turn comes anyway.
 local function keep_for(arrival, kept)
   if not Line.is_due(arrival.id) then return kept end
   kept = kept or {}
@@ -110,9 +113,8 @@ local function free_account(arrival, kept, only_at)
   for _, candidate in ipairs(candidates) do
     if candidate == own or not exceeded(candidate) then
       is_any_open = true
-      if (not only_at or candidate.id == only_at) and not rests(candidate) and is_free('account', candidate.id, candidate.slots) then
-        return candidate
-      end
+      local is_meant = (not only_at or candidate.id == only_at) and not rests(candidate)
+      if is_meant and is_free('account', candidate.id, candidate.slots) then return candidate end
     end
   end
   return not is_any_open and arrival.candidates[1] or nil
@@ -148,7 +150,8 @@ function Vacancies.oldest_that_fits(user)
   return nil
 end
 
---- The limit that is used up where all of the call's accounts are over theirs, of the one that is back first; nil if any is within, or its session's own one that rests, while that is waited for.
+--- The limit that is used up where all of the call's accounts are over theirs, of the one that is back first; nil if
+--- any is within, or its session's own one that rests, while that is waited for.
 function Vacancies.limit_reached(arrival)
   local first
   for _, candidate in ipairs(candidates_of(arrival)) do
@@ -162,7 +165,8 @@ function Vacancies.limit_reached(arrival)
   return first
 end
 
---- In how many ms the first of the call's accounts that are over their limits or rest is back; infinite if none is away or none comes back.
+--- In how many ms the first of the call's accounts that are over their limits or rest is back; infinite if none is away
+--- or none comes back.
 function Vacancies.back_in(arrival)
   local soonest = huge
   -- Also those that its session is not bound to: it may be by then.

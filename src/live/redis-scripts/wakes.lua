@@ -1,15 +1,17 @@
--- What was to happen by now, done before anything else, and each at its own time: waits that are over, and grants that nobody confirmed.
+-- What was to happen by now, done before anything else, and each at its own time: waits that are over, and grants that
+-- nobody confirmed.
 
 --- So much is caught up with in one step at most; the next one goes on.
 local CAUGHT_UP_MAX = 1000
 
 --- A grant was not heard of: its slots go to the next, and its ticket back to its place, until its process is heard of.
 local function take_back(id)
-  local arrival = cmsgpack.unpack(call('HGET', at('granted'), id))
+  local packed, running = call('HGET', at('granted'), id), Running.get(id)
   Outcomes.drop_grant(id)
+  if not packed or not running then return end
+  local arrival = cmsgpack.unpack(packed)
   Outcomes.drop(arrival.process, id)
   Processes.put_to_sleep(arrival.process)
-  local running = Running.get(id)
   local account = running.account
   if arrival.moving then
     Serving.leave_account(running)
@@ -24,7 +26,7 @@ local function take_back(id)
   if arrival.passes > 0 then
     for _ = 1, arrival.passes do Line.pass(id, PASSES_MAX) end
   end
-  call('ZADD', at('wakes'), max(NOW + 1, arrival.deadline), id)
+  watch(arrival)
   Serving.serve_line(arrival.user, account)
 end
 

@@ -89,9 +89,10 @@ async function fillEverything(store: Store, database: Db): Promise<Scene> {
   await store.secrets.putIfAbsent({ name: 'api_key_hash', sealed: 'sealed' })
   await store.objects.keep({
     objects: [
-      { accountId, id: 'file-1', kind: 'file', userId, createdAtMs: START_MS },
-      { accountId, id: 'file-2', kind: 'file', userId, createdAtMs: START_MS },
+      { accountId, id: 'file-1', kind: 'file', userId, createdAtMs: START_MS, expiresAtMs: null },
+      { accountId, id: 'file-2', kind: 'file', userId, createdAtMs: START_MS, expiresAtMs: null },
     ],
+    areNew: true,
   })
   await sql`insert into prices values ('anthropic', 'm', 0, ${JSON.stringify({ note: NASTY })}, '')`.execute(database)
   await store.usage.record(callOf(scene, { atMs: START_MS - 86_400_000 }), false)
@@ -250,7 +251,10 @@ t.test('a source that was changed in between is copied anew', async (t) => {
     },
     'an account’s windows': (_store, database) => sql`update accounts set windows = '[1]'`.execute(database),
     'what lies at an account': (store) =>
-      store.objects.keep({ objects: [{ accountId: 'a', id: 'f', kind: 'file', userId: 'u', createdAtMs: 1 }] }),
+      store.objects.keep({
+        objects: [{ accountId: 'a', id: 'f', kind: 'file', userId: 'u', createdAtMs: 1, expiresAtMs: null }],
+        areNew: true,
+      }),
   }
   for (const [what, change] of Object.entries(changes)) {
     using move = await newMove()

@@ -1,4 +1,5 @@
--- LiveState.learnUsage begins: the limited. Answers the look's number, the limits that are unknown, and the subject's calls that have not settled; false if all is known.
+-- LiveState.learnUsage begins: the limited. Answers the look's number, the limits that are unknown, and the subject's
+-- calls that have not settled; false if all is known.
 step('begin_usage_look', function()
   local limited = body()
   local unknown = {}

@@ -1,4 +1,5 @@
--- A process has heard how its waits have ended. Answers which of the grants it has now: of those that it did not confirm
+-- A process has heard how its waits have ended. Answers which of the grants it has now: of those that it did not
+-- confirm
 -- in time the tickets are in line again.
 light_step('confirm', function()
   local heard = {}

@@ -1,4 +1,5 @@
--- LiveState.learnUsage ends: { look, limited, spans, recorded }, spans as { to, model, used }. Answers false if the look took too long.
+-- LiveState.learnUsage ends: { look, limited, spans, recorded }, spans as { to, model, used }. Answers false if the
+-- look took too long.
 step('end_usage_look', function()
   local request = body()
   local look = Looks.finish(request.look)

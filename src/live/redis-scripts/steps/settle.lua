@@ -17,6 +17,7 @@ step('settle', function()
   if ended.session and ended.bound and request.confirms then
     Bindings.confirm(ended.session, ended.account, ended.ttl)
   end
-  Serving.serve_line(ended.user, running and running.account ~= '' and running.account or nil) -- also where only its session has moved
+  -- Also where only its session has moved.
+  Serving.serve_line(ended.user, running and running.account ~= '' and running.account or nil)
   return reply(true)
 end, GIVES_BACK)

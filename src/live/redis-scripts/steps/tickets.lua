@@ -4,7 +4,9 @@ step('tickets', function()
   for i, arrival in ipairs(Line.all()) do
     local accounts = {}
     for place, candidate in ipairs(Vacancies.accounts_for(arrival)) do accounts[place] = candidate.id end
-    list[i] = { arrival.id, arrival.process, arrival.number, arrival.user, arrival.key, accounts, arrival.since, Line.passes(arrival.id) }
+    local passes = Line.passes(arrival.id)
+    local id, process, number = arrival.id, arrival.process, arrival.number
+    list[i] = { id, process, number, arrival.user, arrival.key, accounts, arrival.since, passes }
   end
   return reply(list)
 end)
