@@ -112,7 +112,8 @@ class Supervisor {
 /** This program with the same arguments, as a worker. */
 function startAgain(): ChildProcess {
   const [, entry = '', ...args] = process.argv
-  return spawn(process.execPath, [...process.execArgv, ...(inBinary ? [] : [entry]), ...args], {
+  // The binary has its flags, and what it runs, within itself.
+  return spawn(process.execPath, inBinary ? args : [...process.execArgv, entry, ...args], {
     env: { ...process.env, [WORKER_VARIABLE]: '1' },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })

@@ -4,6 +4,8 @@ import t from 'tap'
 import manifest from '../../package.json' with { type: 'json' }
 import { FakeUpstream } from '../../src/demo/fake-upstream.ts'
 import { newCli } from '../support/cli.ts'
+import { databaseEnv, freePort, PostgresServerProcess } from '../support/postgres.ts'
+import { RedisServer } from '../support/redis.ts'
 import { secretKey } from '../support/secrets.ts'
 import { Place, type Result, Running } from './place.ts'
 
@@ -95,6 +97,27 @@ t.test('from nothing to counted calls', async (t) => {
   t.match(await place.run(['usage', 'verify']), { code: 0 })
   t.same(place.contents(place.folder), ['subgate'], 'the binary has company of nothing')
   t.same(place.contents(place.temporary), [])
+})
+
+t.test('several processes serve from PostgreSQL and Redis', async (t) => {
+  await using upstream = await FakeUpstream.start()
+  await using postgres = await PostgresServerProcess.start()
+  await using redis = await RedisServer.start()
+  const database = databaseEnv(postgres.server(await postgres.makeDatabase('empty')))
+  const place = await Place.make(t, { ...ALLOW_FAKES, ...database, SUBGATE_REDIS_URL: redis.url })
+  succeeded(await place.run(['init', '--yes', '--mode', 'saas']))
+  const account = ['account', 'add', 'anthropic', '--base-url', upstream.url, '--allow-host', '--api-key-stdin']
+  succeeded(await place.run(account, { input: secretKey() }))
+  succeeded(await place.run(['user', 'add', 'ada@example.com', '--balance', '5']))
+  const key = succeeded(await place.run(['key', 'issue', 'ada@example.com']))
+  const listen = `127.0.0.1:${await freePort()}`
+  const serve = new Running(t, place.start(place.binary, ['serve', '--listen', listen, '--workers', '2']))
+  const [, url = ''] = await serve.says(/listens on (http:[^\s"]+) .*with 2 processes/)
+  t.equal((await call(url, key, true)).status, 200)
+  t.equal((await place.ask<object[]>('status')).length, 2)
+  t.match(await place.run(['doctor', '--offline']), { code: 0 })
+  t.equal(await serve.stop('SIGTERM'), 0)
+  t.match(await place.run(['usage', 'verify']), { code: 0 })
 })
 
 t.test('demo answers, and leaves nothing behind', async (t) => {

@@ -128,6 +128,9 @@ export class PostgresServerProcess implements AsyncDisposable {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     this.#child = child
+    const kill = () => child.kill('SIGQUIT') // a test that fails badly does not leave it behind
+    process.on('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
     let said = ''
     child.stderr?.on('data', (text) => {
       said = (said + text).slice(-4000)

@@ -64,7 +64,7 @@ function severalText(
   ])
   const table = out.table(processes, [
     { title: 'process', value: ({ processId }) => processId },
-    { title: 'pid', align: 'right', value: ({ pid }) => pid },
+    { title: 'pid', align: 'right', value: ({ pid }) => String(pid) },
     { title: 'state', value: (status) => stateText(out, status) },
     { title: 'for', align: 'right', value: livesFor },
     { title: 'running', align: 'right', value: ({ callsRunning }) => formatCount(callsRunning) },
