@@ -88,7 +88,8 @@ export function asker(asked: unknown): Asker {
   return { model: 'asked-model', asked, nowMs: Date.UTC(2026, 10, 27), newId: (prefix) => `${prefix}${++ids}` }
 }
 
-const RUNS = Number(process.env.SUBGATE_FUZZ_RUNS ?? 10_000)
+/** Fuzzed inputs of each codec; a million in the nightly run. */
+export const RUNS = Number(process.env.SUBGATE_FUZZ_RUNS ?? 10_000)
 
 /** What a codec must do; every codec runs it. */
 export function codecContract(t: Test, { codec, says, path, streams, requests, answers }: CodecSamples): void {
