@@ -69,11 +69,12 @@ t.test('if one cannot start, none goes on', async (t) => {
 
 t.test('a second signal reaches those that do not end at the first', async (t) => {
   const stubborn =
-    "let told = 0; process.on('SIGTERM', () => { if (++told === 2) process.exit(3) }); process.send('ready'); setInterval(() => {}, 1000)"
+    "let told = 0; process.on('SIGTERM', () => { if (++told === 2) process.exit(3); else process.send('told') }); process.send('ready'); setInterval(() => {}, 1000)"
   const { over, workers, stop, stopNow, ready } = supervised([stubborn])
   await until('it to be ready', () => ready() === 1)
+  const told = once(workers[0] as (typeof workers)[0], 'message')
   stop()
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.match(await told, ['told'])
   t.equal(workers[0]?.exitCode, null)
   stopNow()
   await over
